@@ -1,0 +1,146 @@
+"""What passes between stages: one frozen, validated dataclass per boundary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from moodreel.errors import SettingsError
+
+UInt8Array = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A decoded animation, video or still: pictures with exact times.
+
+    Attributes:
+        frames: [T, H, W, 3] uint8 RGB, or [T, H, W, 4] RGBA; T >= 1.
+        starts: [T] seconds, non-decreasing, the first is 0.
+        durations: [T] seconds, >= 0, as they play (a GIF delay of 0 or 0.01 s plays as 0.1 s).
+        raw_durations: [T] seconds, as the file stores them (0 stays 0).
+        loop: None when the file does not say (plays once), 0 for ever, n times otherwise.
+        source: the path or a name for the input.
+
+    Raises:
+        SettingsError: an array has another shape or type than stated.
+    """
+
+    frames: UInt8Array
+    starts: FloatArray
+    durations: FloatArray
+    raw_durations: FloatArray
+    loop: int | None = None
+    source: str = "<memory>"
+
+    def __post_init__(self) -> None:
+        shape = self.frames.shape
+        if self.frames.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (3, 4) or 0 in shape:
+            got = f"{self.frames.dtype} {list(shape)}"
+            raise SettingsError("Clip.frames", got, "uint8 [T, H, W, 3 or 4], nothing empty")
+        for name in ("starts", "durations", "raw_durations"):
+            times = getattr(self, name)
+            if times.shape != (shape[0],):
+                raise SettingsError(f"Clip.{name}", list(times.shape), f"[{shape[0]}], one a frame")
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.frames.shape[2])
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return int(self.frames.shape[1])
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds: end of the last frame. 0 for a still."""
+        return float(self.starts[-1] + self.durations[-1])
+
+    def __len__(self) -> int:
+        return int(self.frames.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The frames a model looks at, picked from a clip by time, with facts on the whole clip.
+
+    Attributes:
+        frames: [N, H, W, 3] uint8 RGB at the size that was asked for; one frame may stand twice.
+        times: [N] seconds: the instants that were asked for.
+        width, height: of the full frame, in pixels.
+        frame_count: pictures in the whole file.
+        duration: seconds, of the whole file.
+        source: the path or a name for the input.
+    """
+
+    frames: UInt8Array
+    times: FloatArray
+    width: int
+    height: int
+    frame_count: int
+    duration: float
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a recogniser says of one input. A failed input is a Result with ``error`` set.
+
+    Attributes:
+        source: the input as the caller named it.
+        model, model_version: name and version of the bundle.
+        error: None, or one line on what went wrong; then every score is None.
+        width, height: of the full frame, in pixels.
+        frames: pictures in the file.
+        duration: seconds.
+        category: most probable class, None where the system has none or the confidence fell below
+            the abstention threshold.
+        confidence: probability of the most probable class.
+        emotions: intensity per emotion in [-1, 1]; None where no training source supervised it.
+        probabilities: probability per class, None where no source supervised it.
+        valence, arousal: in [-1, 1].
+        faces: number of faces found; None where no detector ran.
+        attention: [t, h, w], each frame sums to 1; None where a system has none.
+        attention_times: [t] seconds.
+        per_frame: scores per sampled instant, where asked for: name -> [t].
+    """
+
+    source: str
+    model: str
+    model_version: str
+    error: str | None = None
+    width: int | None = None
+    height: int | None = None
+    frames: int | None = None
+    duration: float | None = None
+    category: str | None = None
+    confidence: float | None = None
+    emotions: dict[str, float | None] = field(default_factory=dict)
+    probabilities: dict[str, float | None] = field(default_factory=dict)
+    valence: float | None = None
+    arousal: float | None = None
+    faces: int | None = None
+    attention: Float32Array | None = None
+    attention_times: FloatArray | None = None
+    per_frame: dict[str, FloatArray] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the input was read and scored."""
+        return self.error is None
+
+    @property
+    def attention_peak(self) -> tuple[float, float] | None:
+        """(x, y) of the time-averaged attention's largest cell, 0-1 of the full frame."""
+        if self.attention is None:
+            return None
+        mean = self.attention.mean(axis=0)
+        row, column = np.unravel_index(int(mean.argmax()), mean.shape)
+        height, width = mean.shape
+        return (float(column) + 0.5) / width, (float(row) + 0.5) / height

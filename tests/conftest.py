@@ -1,0 +1,22 @@
+"""Fixtures that every room's tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("MOODREEL_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture
+def data():
+    """Returns the path of a real data file or folder; skips the test where it is absent."""
+
+    def find(relative: str) -> Path:
+        path = DATA / relative
+        if not path.exists():
+            pytest.skip(f"real data {relative} not found under {DATA} (set MOODREEL_DATA)")
+        return path
+
+    return find
