@@ -1,0 +1,109 @@
+"""Scores, in float64 numpy, each defined where its input is degenerate."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+
+
+def accuracy(predicted: ArrayLike, label: ArrayLike) -> float:
+    """Share of rows where the two [N] int arrays agree; NaN for no rows."""
+    predicted, label = np.asarray(predicted), np.asarray(label)
+    return float((predicted == label).mean()) if len(label) else float("nan")
+
+
+def confusion_matrix(predicted: ArrayLike, label: ArrayLike, classes: int) -> NDArray[np.int64]:
+    """[classes, classes] counts; row: true class, column: predicted class."""
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (np.asarray(label), np.asarray(predicted)), 1)
+    return matrix
+
+
+def class_f1(predicted: ArrayLike, label: ArrayLike, classes: int) -> Floats:
+    """[classes] F1; NaN for a class that neither occurs nor is predicted."""
+    matrix = confusion_matrix(predicted, label, classes).astype(float)
+    both = matrix.sum(axis=0) + matrix.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return 2 * matrix.diagonal() / np.where(both > 0, both, np.nan)
+
+
+def macro_f1(predicted: ArrayLike, label: ArrayLike, classes: int, minimum: int = 1) -> float:
+    """Mean F1 over the classes with at least ``minimum`` true rows; NaN when there is none."""
+    counts = np.bincount(np.asarray(label), minlength=classes)
+    chosen = class_f1(predicted, label, classes)[counts >= minimum]
+    return float(chosen.mean()) if len(chosen) else float("nan")
+
+
+def spearman(predicted: ArrayLike, target: ArrayLike) -> float:
+    """Rank correlation of two [N] arrays with mid-ranks for ties; 0 when either is constant.
+
+    NaN for fewer than two rows.
+    """
+    a, b = np.asarray(predicted, float), np.asarray(target, float)
+    if len(a) < 2:
+        return float("nan")
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 0.0
+    return float(stats.spearmanr(a, b).statistic)
+
+
+def nmse(predicted: ArrayLike, target: ArrayLike, mask: ArrayLike) -> Floats:
+    """Normalised mean squared error per emotion (KAVAN Sec. 3.3), with the scored split's own variance.
+
+    Args:
+        predicted, target: [N, E].
+        mask: [N, E] bool, True where the target is known.
+
+    Returns:
+        [E]; NaN where no target is known or all are equal.
+    """
+    predicted, target, mask = np.asarray(predicted, float), np.asarray(target, float), np.asarray(mask, bool)
+    out = np.full(target.shape[1], np.nan)
+    for e in range(target.shape[1]):
+        y, f = target[mask[:, e], e], predicted[mask[:, e], e]
+        if len(y) and y.var() > 0:
+            out[e] = ((f - y) ** 2).mean() / y.var()
+    return out
+
+
+def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins, weighted by count; NaN for no rows.
+
+    Guo et al. 2017, Eq. 3.
+    """
+    confidence, correct = np.asarray(confidence, float), np.asarray(correct, float)
+    if not len(confidence):
+        return float("nan")
+    place = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    gaps = [
+        abs(confidence[place == b].mean() - correct[place == b].mean()) * (place == b).mean()
+        for b in range(bins)
+        if (place == b).any()
+    ]
+    return float(sum(gaps))
+
+
+def bootstrap_interval(
+    values: ArrayLike, groups: ArrayLike, level: float = 0.95, rounds: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile interval of the mean of [N] values, resampling whole groups.
+
+    Args:
+        values: one a row.
+        groups: [N] group of each row.
+        level: of the interval.
+        rounds: resamplings.
+        seed: of the resampling.
+    """
+    values = np.asarray(values, float)
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    total = np.bincount(place, weights=values)
+    count = np.bincount(place)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(total), size=(rounds, len(total)))
+    means = total[drawn].sum(axis=1) / count[drawn].sum(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

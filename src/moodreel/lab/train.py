@@ -1,0 +1,234 @@
+"""Training runs: a recipe and manifests in, a run folder out.
+
+A run folder holds ``recipe.json`` (every setting), ``data.json`` (manifests and their digests),
+``best.safetensors`` with ``best.json`` (the weights that validated best, and their scores), ``last.ckpt``
+(everything needed to resume) and ``logs/`` (CSV and TensorBoard).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.utils.data import DataLoader
+
+from moodreel.errors import BundleError, DataError, SettingsError
+from moodreel.lab.data.augment import FaceAugment
+from moodreel.lab.data.faces import BatchSampler, FaceDataset
+from moodreel.lab.data.manifest import Manifest, Row, read_manifest
+from moodreel.lab.models.face_cnn import FaceCNN
+from moodreel.lab.modules import FaceModule, TrainModule
+from moodreel.lab.settings import FaceSettings, Recipe, read_recipe, recipe_from_dict
+
+
+class KeepBest(Callback):
+    """Writes the weights that validate best. Must stand before the weight averaging in the list of
+    callbacks, so that it sees the averaged weights.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.best = float("-inf")
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Scores the epoch, logs it and keeps the weights if they are the best so far."""
+        if trainer.sanity_checking:
+            return
+        assert isinstance(pl_module, TrainModule)
+        scores = pl_module.validation_scores()
+        pl_module.log_dict({f"val/{k}": v for k, v in scores.items()}, prog_bar=True)
+        if scores["score"] > self.best:
+            self.best = scores["score"]
+            _write_weights(self.run / "best.safetensors", pl_module.net)
+            _write_json(self.run / "best.json", {"epoch": trainer.current_epoch, "validation": scores})
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up where a stopped run was."""
+        self.best = state_dict["best"]
+
+
+def train(
+    system: str,
+    data: Sequence[Path],
+    out: Path,
+    recipe: Path | None = None,
+    init: str | None = None,
+    resume: bool = False,
+) -> None:
+    """Trains one system.
+
+    Args:
+        system: "face" or "kavan".
+        data: manifests; their rows train together, missing labels masked.
+        out: run folder.
+        recipe: TOML file; the defaults of the settings without one.
+        init: bundle or run whose weights to start from; what does not fit is left at random and logged.
+        resume: go on from ``last.ckpt`` in the run folder, with the recipe stored there.
+
+    Raises:
+        SettingsError, DataError, BundleError: the recipe, the data or the start is wrong.
+    """
+    chosen = _choose_recipe(system, recipe, out, resume)
+    manifests = [read_manifest(path) for path in data]
+    _check_leaks(manifests)
+    pl.seed_everything(chosen.train.seed, verbose=False)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(out / "recipe.json", chosen.to_dict())
+    _write_json(
+        out / "data.json",
+        [{"manifest": str(m.path), "name": m.name, "sha256": m.digest, "rows": len(m.rows)} for m in manifests],
+    )
+    module, loaders = _build(chosen, manifests)
+    if init is not None:
+        start_from(module.net, init)
+    module.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.3 times on CPUs
+    _trainer(chosen, out).fit(
+        module,
+        *loaders,
+        ckpt_path=str(out / "last.ckpt") if resume else None,
+        weights_only=True,  # a checkpoint is data: nothing in it may run
+    )
+
+
+def _choose_recipe(system: str, recipe: Path | None, out: Path, resume: bool) -> Recipe:
+    if resume:
+        if not (out / "last.ckpt").is_file():
+            raise DataError(f"{out}: nothing to resume (no last.ckpt)")
+        stored = read_run_recipe(out)
+        if stored.system != system:
+            raise SettingsError("system", system, f"{stored.system!r}, as the run in {out} has")
+        if recipe is not None and read_recipe(recipe, system) != stored:
+            raise SettingsError("recipe", str(recipe), f"the settings the run in {out} was started with")
+        return stored
+    if (out / "last.ckpt").exists():
+        raise DataError(f"{out}: holds a run already; --resume goes on with it, or choose another folder")
+    return read_recipe(recipe, system) if recipe is not None else recipe_from_dict({}, system)
+
+
+def read_run_recipe(run: Path) -> Recipe:
+    """The recipe a run was started with.
+
+    Raises:
+        DataError: the folder is no run.
+    """
+    try:
+        return recipe_from_dict(json.loads((run / "recipe.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{run}: not a run folder (no readable recipe.json)") from error
+
+
+def _check_leaks(manifests: Sequence[Manifest]) -> None:
+    splits: dict[str, tuple[str, Path]] = {}
+    for manifest in manifests:
+        for row in manifest.rows:
+            if row.split is None:
+                continue
+            split, path = splits.setdefault(row.group, (row.split, manifest.path))
+            if split != row.split:
+                raise DataError(
+                    f"group {row.group!r} is {split} in {path} and {row.split} in {manifest.path}: a leak"
+                )
+
+
+def _rows(manifests: Sequence[Manifest], split: str) -> list[Row]:
+    rows = [row for m in manifests for row in m.rows if row.split == split]
+    if not rows:
+        raise DataError(f"no row with split = {split!r} in {', '.join(str(m.path) for m in manifests)}")
+    return rows
+
+
+def _build(recipe: Recipe, manifests: Sequence[Manifest]) -> tuple[TrainModule, tuple[Any, Any]]:
+    settings = recipe.train
+    training, validation = _rows(manifests, "train"), _rows(manifests, "val")
+    if isinstance(recipe.model, FaceSettings):
+        size = recipe.model.input_size
+        pictures = FaceDataset(training, size, FaceAugment(), settings.seed), FaceDataset(validation, size)
+        loaders = tuple(
+            DataLoader(
+                pictures[i],
+                sampler=BatchSampler(len(pictures[i]), settings.batch, shuffle=i == 0, seed=settings.seed),
+                batch_size=None,
+                num_workers=settings.workers if i == 0 else 0,
+            )
+            for i in (0, 1)
+        )
+        return FaceModule(FaceCNN(recipe.model), recipe.model, settings), (loaders[0], loaders[1])
+    raise SettingsError("system", recipe.system, "'face'")
+
+
+def start_from(net: nn.Module, init: str) -> list[str]:
+    """Loads the weights of a run or bundle into a network, as far as names and shapes agree.
+
+    Args:
+        net: the network.
+        init: run folder or bundle folder with ``best.safetensors`` or ``weights.safetensors``.
+
+    Returns:
+        names of the parameters that were taken.
+
+    Raises:
+        BundleError: no weights there, or none of them fits.
+    """
+    folder = Path(init)
+    files = [folder / name for name in ("best.safetensors", "weights.safetensors") if (folder / name).is_file()]
+    if not files:
+        raise BundleError(f"{init}: no best.safetensors (run) or weights.safetensors (bundle) to start from")
+    stored = load_file(files[0])
+    own = net.state_dict()
+    taken = {k: v.to(own[k].dtype) for k, v in stored.items() if k in own and own[k].shape == v.shape}
+    if not taken:
+        raise BundleError(f"{files[0]}: no weight fits this network")
+    net.load_state_dict(taken, strict=False)
+    logging.getLogger(__name__).info("%s: took %d of %d tensors", files[0], len(taken), len(own))
+    return sorted(taken)
+
+
+def _trainer(recipe: Recipe, out: Path) -> pl.Trainer:
+    # What Lightning warns about here is meant: few workers on few cores, one process.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    callbacks: list[Callback] = [KeepBest(out)]
+    if recipe.train.ema:
+        callbacks.append(EMAWeightAveraging(decay=recipe.train.ema))
+    callbacks += [
+        ModelCheckpoint(dirpath=out, filename="last", save_top_k=1, enable_version_counter=False),
+        TQDMProgressBar(refresh_rate=20),
+    ]
+    return pl.Trainer(
+        accelerator="auto",
+        max_epochs=recipe.train.epochs,
+        precision="bf16-mixed" if recipe.train.precision == "bf16" else "32-true",
+        callbacks=callbacks,
+        logger=[CSVLogger(out, name="logs", version=""), TensorBoardLogger(out, name="logs", version="")],
+        gradient_clip_val=5.0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=20,
+        enable_model_summary=False,
+        default_root_dir=out,
+    )
+
+
+def _write_weights(path: Path, net: nn.Module) -> None:
+    temporary = path.with_suffix(".tmp")
+    save_file({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}, temporary)
+    temporary.replace(path)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,244 @@
+"""Composites GIFs as browsers do, over Pillow's LZW decoder.
+
+A target frame needs few of the images before it: :meth:`GifMedia._plan` walks back from it and leaves out
+what a later image or disposal wholly replaces. Stickers (disposal 2) need one image a sampled frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from moodreel.errors import LimitExceeded
+from moodreel.media.base import Media, Mode, Timeline, resize
+from moodreel.media.gif_scan import CLEAR, RESTORE, GifFrame, Rect, scan_gif
+from moodreel.media.limits import Limits
+from moodreel.types import UInt8Array
+
+Pixels = npt.NDArray[np.uint32]
+
+#: Boxes that the planner keeps of a region; past it the region is taken too large, which only costs time.
+MAX_RECTS = 12
+
+
+class GifMedia(Media):
+    """An opened GIF.
+
+    Args:
+        data: the whole file.
+        source: for messages.
+        limits: what it may cost.
+
+    Raises:
+        CorruptMedia, LimitExceeded: as :func:`moodreel.media.gif_scan.scan_gif`.
+    """
+
+    def __init__(self, data: bytes, source: str, limits: Limits) -> None:
+        scan = scan_gif(data, source, limits)
+        # A screen without an image is one transparent frame.
+        delays = [frame.delay for frame in scan.frames] or [0]
+        super().__init__(source, Timeline.from_ticks(delays, 100, scan.loop), scan.width, scan.height)
+        self._data = data
+        self._frames = scan.frames
+
+    def _read(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
+        for index, canvas in self._canvases(indices, mode):
+            yield index, canvas.copy() if mode == "rgba" else np.ascontiguousarray(canvas[..., :3])
+
+    def _read_resized(self, indices: list[int], size: tuple[int, int]) -> Iterator[tuple[int, UInt8Array]]:
+        from PIL import Image
+
+        for index, canvas in self._canvases(indices, "rgb"):
+            # RGBX: a view of the canvas that Pillow resizes as it is, without a copy to three channels.
+            view = Image.frombuffer("RGBX", (self.width, self.height), canvas, "raw", "RGBX", 0, 1)
+            yield index, resize(view, size)
+
+    def _canvases(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
+        """Yields (index, canvas [H, W, 4]); the canvas is a view that the next step changes."""
+        try:
+            painter = _Painter(self._data, self._frames, self.width, self.height, mode)
+            for index in indices:
+                if self._frames:
+                    painter.paint(index)
+                yield index, painter.canvas.view(np.uint8).reshape(self.height, self.width, 4)
+        except MemoryError:
+            raise LimitExceeded(self.source, "out of memory while decoding a GIF") from None
+
+
+class _Painter:
+    """One canvas, and what is on it."""
+
+    def __init__(self, data: bytes, frames: list[GifFrame], width: int, height: int, mode: Mode) -> None:
+        # In mode "rgb" a transparent pixel is stored as white with alpha 0: over white it is then done.
+        self._blank = _pack(np.array([255, 255, 255, 0] if mode == "rgb" else [0, 0, 0, 0], np.uint8))[0]
+        self.canvas: Pixels = np.full((height, width), self._blank, np.uint32)
+        self._data = data
+        self._frames = frames
+        self._painted = -1  # the frame that is on the canvas, before its disposal
+        self._under: Pixels | None = None  # what that frame covered, if its disposal restores it
+        # Whether complete-looking opaque images are taken to be so: until one turns out to lack pixels.
+        self._trusting = True
+        self._palettes: dict[tuple[int, int], Pixels] = {}
+
+    def paint(self, target: int) -> None:
+        """Brings the canvas to frame ``target``, which must not be earlier than the last one."""
+        while not self._try(target):
+            # Rare: an image with missing pixels stood in for those before it. Start over, trusting none.
+            self._trusting = False
+            self._painted = -1
+            self._under = None
+            self.canvas.fill(self._blank)
+
+    def _try(self, target: int) -> bool:
+        first, drawn = self._plan(target)
+        if first == self._painted and first >= 0:
+            self._dispose(first, self._under)
+            first += 1
+        self._under = None
+        for index in range(max(first, 0), target + 1):
+            frame = self._frames[index]
+            if index in drawn:
+                if index == target and frame.disposal == RESTORE:
+                    self._under = self._box(frame.rect).copy()
+                if not self._draw(frame) and frame.opaque and self._trusting:
+                    return False
+            if index < target:
+                self._dispose(index, None)
+        self._painted = target
+        return True
+
+    def _plan(self, target: int) -> tuple[int, set[int]]:
+        """What must be drawn for ``target``: (first index to handle, indices to decode).
+
+        Walks back with the region whose pixels are still unknown, until it is empty or the canvas as it
+        stands supplies the rest.
+        """
+        height, width = self.canvas.shape
+        unknown = [Rect(0, 0, width, height)]
+        drawn: set[int] = set()
+        index = target
+        while index > self._painted:
+            frame = self._frames[index]
+            settled = False
+            if index == target or frame.disposal not in (CLEAR, RESTORE):
+                if any(not part.cut(frame.rect).empty for part in unknown):
+                    drawn.add(index)
+                    settled = frame.opaque and self._trusting
+            else:
+                settled = frame.disposal == CLEAR
+            if settled:
+                unknown = _subtract(unknown, frame.rect)
+                if not unknown:
+                    return index, drawn
+            index -= 1
+        return index, drawn
+
+    def _dispose(self, index: int, under: Pixels | None) -> None:
+        frame = self._frames[index]
+        if frame.disposal == CLEAR:
+            self._box(frame.rect).fill(self._blank)
+        elif frame.disposal == RESTORE and under is not None:
+            self._box(frame.rect)[...] = under
+
+    def _draw(self, frame: GifFrame) -> bool:
+        """Draws the image; False when its data lacks pixels (they stay as they are)."""
+        if frame.rect.empty:
+            return True
+        indices, known = _decode(self._data, frame)
+        box = self._box(frame.rect)
+        height, width = box.shape
+        indices = indices[:height, :width]
+        palette = self._palette(frame)
+        visible: npt.NDArray[np.bool_] | None = None
+        if frame.transparent is not None:
+            visible = indices != frame.transparent
+        colours = frame.palette[1]
+        if 0 < colours < 256 and (frame.bits > 8 or colours < 1 << frame.bits):
+            # An index past the colour table draws nothing, as in Chrome.
+            inside = indices < colours
+            visible = inside if visible is None else visible & inside
+        if known is not None:
+            cut = known[:height, :width]
+            visible = cut if visible is None else visible & cut
+        colours_at = np.take(palette, indices, mode="clip")
+        if visible is None:
+            box[...] = colours_at
+        else:
+            np.copyto(box, colours_at, where=visible)
+        return known is None
+
+    def _box(self, rect: Rect) -> Pixels:
+        return self.canvas[rect.top : max(rect.bottom, rect.top), rect.left : max(rect.right, rect.left)]
+
+    def _palette(self, frame: GifFrame) -> Pixels:
+        """[256] RGBA of the image's colour table; a ramp of grey where the file has none."""
+        found = self._palettes.get(frame.palette)
+        if found is None:
+            offset, count = frame.palette
+            table = np.zeros((256, 4), np.uint8)
+            table[:, 3] = 255
+            if count:
+                stored = np.frombuffer(self._data[offset : offset + 3 * count], np.uint8)
+                stored = stored[: len(stored) // 3 * 3].reshape(-1, 3)
+                table[: len(stored), :3] = stored
+            else:
+                table[:, :3] = np.arange(256, dtype=np.uint8)[:, None]
+            found = _pack(table)
+            if len(self._palettes) > 64:  # a hostile file has one a frame
+                self._palettes.clear()
+            self._palettes[frame.palette] = found
+        return found
+
+
+def _subtract(region: list[Rect], hole: Rect) -> list[Rect]:
+    parts = [part for rect in region for part in rect.without(hole)]
+    return parts if len(parts) <= MAX_RECTS else region
+
+
+def _pack(rgba: UInt8Array) -> Pixels:
+    """[n, 4] or [4] uint8 as [n] or [1] pixels in the machine's byte order."""
+    packed: Pixels = np.ascontiguousarray(rgba).view(np.uint32).reshape(-1)
+    return packed
+
+
+def _decode(data: bytes, frame: GifFrame) -> tuple[UInt8Array, npt.NDArray[np.bool_] | None]:
+    """Decodes the LZW data of one image.
+
+    Returns:
+        (palette indices [h, w], None), or with a [h, w] mask of the pixels that the data covers when it
+        does not cover all.
+    """
+    from PIL import Image
+
+    blocks = _blocks(data, frame)
+    size = (frame.width, frame.height)
+    arguments = (frame.bits, int(frame.interlaced))
+    image = Image.new("P", size, 0)
+    try:
+        image.frombytes(blocks, "gif", arguments)
+    except ValueError:
+        # Pillow keeps what it decoded but does not say how far it got: decode again over another value.
+        other = Image.new("P", size, 255)
+        try:
+            other.frombytes(blocks, "gif", arguments)
+        except ValueError:
+            pass
+        indices: UInt8Array = np.asarray(image)
+        return indices, indices == np.asarray(other)
+    return np.asarray(image), None
+
+
+def _blocks(data: bytes, frame: GifFrame) -> bytes:
+    """The sub-blocks of an image; where the file is cut off inside one, its length byte is corrected."""
+    blocks = data[frame.start : frame.end]
+    if frame.end < len(data) or not blocks:
+        return blocks
+    position = last = 0
+    while position < len(blocks):
+        last = position
+        position += blocks[position] + 1
+    if position == len(blocks):
+        return blocks
+    return blocks[:last] + bytes([len(blocks) - last - 1]) + blocks[last + 1 :]
