@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from moodreel.emotions import EKMAN_7
+from moodreel.emotions import EKMAN_7, GIFGIF_17
 from moodreel.lab import metrics
+from moodreel.lab.data.clips import Batch
+from moodreel.lab.losses import category_loss, keypoint_loss, nmse_loss, ranking_errors, ranking_loss
 from moodreel.lab.models.face_cnn import FaceCNN
-from moodreel.lab.settings import FaceSettings, TrainSettings
+from moodreel.lab.models.kavan import Kavan
+from moodreel.lab.settings import FaceSettings, KavanSettings, TrainSettings
 
 
 class TrainModule(pl.LightningModule):
@@ -24,7 +27,9 @@ class TrainModule(pl.LightningModule):
         rates: learning rate of top-level parts of ``net``, relative to the rest; 0 freezes a part.
     """
 
-    def __init__(self, net: nn.Module, settings: TrainSettings, rates: dict[str, float] | None = None) -> None:
+    def __init__(
+        self, net: nn.Module, settings: TrainSettings, rates: dict[str, float] | None = None
+    ) -> None:
         super().__init__()
         self.net = net
         self.settings = settings
@@ -65,6 +70,8 @@ class TrainModule(pl.LightningModule):
 class FaceModule(TrainModule):
     """Trains :class:`FaceCNN` with smoothed cross entropy; validates by accuracy plus macro-F1."""
 
+    net: FaceCNN
+
     def __init__(self, net: FaceCNN, model: FaceSettings, settings: TrainSettings) -> None:
         super().__init__(net, settings)
         self.model_settings = model
@@ -75,7 +82,8 @@ class FaceModule(TrainModule):
         pixels, labels = batch
         smoothing = self.model_settings.label_smoothing
         if self.model_settings.mixup:
-            share = float(torch.distributions.Beta(*[torch.tensor(self.model_settings.mixup)] * 2).sample())
+            alpha = torch.tensor(self.model_settings.mixup)
+            share = float(torch.distributions.Beta(alpha, alpha).sample())
             order = torch.randperm(len(labels))
             logits, _ = self.net(share * pixels + (1 - share) * pixels[order])
             logits = logits.float()
@@ -104,3 +112,78 @@ class FaceModule(TrainModule):
         accuracy = metrics.accuracy(logits.argmax(1), labels)
         f1 = metrics.macro_f1(logits.argmax(1), labels, len(EKMAN_7))
         return {"accuracy": accuracy, "macro_f1": f1, "score": (accuracy + f1) / 2}
+
+
+class KavanModule(TrainModule):
+    """Trains :class:`Kavan` with Eq. 9 and 12; each loss is logged alone.
+
+    Args:
+        net: the network.
+        model: its settings, with the loss weights.
+        settings: of the training.
+        variance: [17] of the training split's targets, for L_RG.
+    """
+
+    net: Kavan
+    variance: Tensor
+
+    def __init__(self, net: Kavan, model: KavanSettings, settings: TrainSettings, variance: Tensor) -> None:
+        super().__init__(net, settings, {"backbone": model.backbone_rate})
+        self.model_settings = model
+        self.register_buffer("variance", variance)
+        self._seen: list[dict[str, Tensor]] = []
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Loss of one batch."""
+        model = self.model_settings
+        out = self.net(self.net.normalise(batch["frames"]))
+        intensities, logits = out.intensities[:, -1], out.logits[:, -1]
+        scores, known = batch["scores"], batch["known"]
+        parts = {"nmse": nmse_loss(intensities, scores, known, self.variance)}
+        loss = parts["nmse"]
+        if model.weight_category:
+            parts["category"] = category_loss(logits, batch["category"])
+            loss = loss + model.weight_category * parts["category"]
+        if model.weight_ranking:
+            parts["ranking"] = ranking_loss(intensities, scores, known, model.ranking_margin)
+            loss = loss + model.weight_ranking * parts["ranking"]  # Eq. 12
+        if model.weight_keypoints and out.attention is not None:
+            parts["keypoints"] = keypoint_loss(batch["heatmap"], out.attention, batch["supervised"])
+            loss = loss + model.weight_keypoints * parts["keypoints"]  # Eq. 9
+        self.log_dict({f"train/{name}": value for name, value in parts.items()})
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the last epoch."""
+        self._seen.clear()
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Keeps predictions and labels."""
+        out = self.net(self.net.normalise(batch["frames"]))
+        kept = {name: batch[name] for name in ("scores", "known", "category", "supervised", "heatmap")}
+        kept |= {"intensities": out.intensities[:, -1], "logits": out.logits[:, -1]}
+        kept["attention"] = batch["heatmap"] if out.attention is None else out.attention
+        self._seen.append(kept)
+
+    def validation_scores(self) -> dict[str, float]:
+        """Spearman per emotion and on average ("score"), nMSE, quadrant accuracy, Eq. 11 and Eq. 7."""
+        seen = {name: torch.cat([kept[name] for kept in self._seen]) for name in self._seen[0]}
+        predicted, target, known = seen["intensities"], seen["scores"], seen["known"]
+        scores = {}
+        for e, name in enumerate(GIFGIF_17):
+            rows = known[:, e]
+            if rows.sum() > 1 and bool(self.net.supervised_emotions[e]):
+                scores[f"spearman_{name}"] = metrics.spearman(predicted[rows, e], target[rows, e])
+        each = metrics.nmse(predicted, target, known & self.net.supervised_emotions)
+        labelled = seen["category"] >= 0
+        return {
+            **scores,
+            "score": sum(scores.values()) / max(1, len(scores)),
+            "nmse": float(each[each == each].mean()),
+            "quadrant_accuracy": metrics.accuracy(
+                seen["logits"][labelled].argmax(1), seen["category"][labelled]
+            ),
+            "ranking_errors": float(ranking_errors(predicted, target, known).mean()),
+            "keypoints": float(keypoint_loss(seen["heatmap"], seen["attention"], seen["supervised"])),
+        }

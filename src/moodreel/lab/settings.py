@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,10 @@ class TrainSettings:
     """Of weights, order, sampling and augmentation."""
     workers: int = 0
     """Processes that make training clips; 0 makes them in the training process."""
+    epoch_clips: int = 0
+    """Clips an epoch draws (kavan); 0 takes as many as there are training rows."""
+    shares: tuple[float, ...] = ()
+    """How much of an epoch each manifest gives, in the order of --data (kavan); empty: by its rows."""
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
@@ -51,6 +56,11 @@ class TrainSettings:
         _require(0 <= self.ema < 1, "train.ema", self.ema, "in [0, 1)")
         _require(self.precision in ("32", "bf16"), "train.precision", self.precision, "'32' or 'bf16'")
         _require(self.workers >= 0, "train.workers", self.workers, "at least 0")
+        _require(self.epoch_clips >= 0, "train.epoch_clips", self.epoch_clips, "at least 0")
+        good = all(isinstance(s, int | float) and s >= 0 for s in self.shares)
+        _require(
+            good and (not self.shares or sum(self.shares) > 0), "train.shares", self.shares, "numbers >= 0"
+        )
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,7 @@ class KavanSettings:
         _require(len(tiers) >= 1 and tiers[-1] == 1, "model.tiers", tiers, "a tuple that ends in 1")
         good = all(n >= 1 and self.frames % n == 0 for n in tiers)
         _require(good, "model.tiers", tiers, f"sizes that divide {self.frames} frames")
-        nested = all(a % b == 0 for a, b in zip(tiers, tiers[1:], strict=False))
+        nested = all(a % b == 0 for a, b in itertools.pairwise(tiers))
         _require(nested, "model.tiers", tiers, "each size a multiple of the next")
         _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
         _require(

@@ -15,20 +15,26 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from moodreel.errors import BundleError, DataError, SettingsError
 from moodreel.lab.data.augment import FaceAugment
+from moodreel.lab.data.clips import ClipDataset, WeightedSampler, draw_weights, seed_worker
 from moodreel.lab.data.faces import BatchSampler, FaceDataset
+from moodreel.lab.data.labels import find_supervised, intensities_of
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.models.face_cnn import FaceCNN
-from moodreel.lab.modules import FaceModule, TrainModule
-from moodreel.lab.settings import FaceSettings, Recipe, read_recipe, recipe_from_dict
+from moodreel.lab.models.kavan import Kavan
+from moodreel.lab.modules import FaceModule, KavanModule, TrainModule
+from moodreel.lab.networks import read_run_recipe
+from moodreel.lab.settings import FaceSettings, KavanSettings, Recipe, read_recipe, recipe_from_dict
+from moodreel.types import FloatArray
 
 
 class KeepBest(Callback):
@@ -90,7 +96,10 @@ def train(
     _write_json(out / "recipe.json", chosen.to_dict())
     _write_json(
         out / "data.json",
-        [{"manifest": str(m.path), "name": m.name, "sha256": m.digest, "rows": len(m.rows)} for m in manifests],
+        [
+            {"manifest": str(m.path), "name": m.name, "sha256": m.digest, "rows": len(m.rows)}
+            for m in manifests
+        ],
     )
     module, loaders = _build(chosen, manifests)
     if init is not None:
@@ -117,18 +126,6 @@ def _choose_recipe(system: str, recipe: Path | None, out: Path, resume: bool) ->
     if (out / "last.ckpt").exists():
         raise DataError(f"{out}: holds a run already; --resume goes on with it, or choose another folder")
     return read_recipe(recipe, system) if recipe is not None else recipe_from_dict({}, system)
-
-
-def read_run_recipe(run: Path) -> Recipe:
-    """The recipe a run was started with.
-
-    Raises:
-        DataError: the folder is no run.
-    """
-    try:
-        return recipe_from_dict(json.loads((run / "recipe.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{run}: not a run folder (no readable recipe.json)") from error
 
 
 def _check_leaks(manifests: Sequence[Manifest]) -> None:
@@ -167,7 +164,45 @@ def _build(recipe: Recipe, manifests: Sequence[Manifest]) -> tuple[TrainModule, 
             for i in (0, 1)
         )
         return FaceModule(FaceCNN(recipe.model), recipe.model, settings), (loaders[0], loaders[1])
-    raise SettingsError("system", recipe.system, "'face'")
+    return _build_kavan(recipe, recipe.model, manifests)
+
+
+def _build_kavan(
+    recipe: Recipe, model: KavanSettings, manifests: Sequence[Manifest]
+) -> tuple[TrainModule, tuple[Any, Any]]:
+    settings = recipe.train
+    training, validation = _rows(manifests, "train"), _rows(manifests, "val")
+    if settings.shares and len(settings.shares) != len(manifests):
+        raise SettingsError("train.shares", settings.shares, f"{len(manifests)} numbers, one a manifest")
+    sources = [n for n, m in enumerate(manifests) for row in m.rows if row.split == "train"]
+    weights = draw_weights(training, sources, settings.shares)
+    emotions, categories = find_supervised([r for r, w in zip(training, weights, strict=True) if w > 0])
+    clips = ClipDataset(training, model, settings.seed, train=True)
+    held = ClipDataset([row for row in validation if intensities_of(row)], model, settings.seed, train=False)
+    loaders = (
+        DataLoader(
+            clips,
+            sampler=WeightedSampler(weights, settings.epoch_clips or len(training), settings.seed),
+            batch_size=settings.batch,
+            drop_last=True,
+            num_workers=settings.workers,
+            worker_init_fn=seed_worker,
+            persistent_workers=settings.workers > 0,
+        ),
+        DataLoader(held, batch_size=settings.batch),
+    )
+    net = Kavan(model, emotions, categories)
+    return KavanModule(net, model, settings, _target_variance(clips, weights)), loaders
+
+
+def _target_variance(clips: ClipDataset, weights: FloatArray) -> Tensor:
+    """[17] variance of the targets as training draws them; 1 where an emotion has no spread."""
+    scores = np.stack([scores for scores, _, _ in clips.labels]).astype(float)
+    weight = np.stack([known for _, known, _ in clips.labels]) * weights[:, None]
+    total = np.maximum(weight.sum(axis=0), 1e-12)
+    mean = (weight * scores).sum(axis=0) / total
+    variance = (weight * (scores - mean) ** 2).sum(axis=0) / total
+    return torch.tensor(np.where(variance > 1e-6, variance, 1.0), dtype=torch.float32)
 
 
 def start_from(net: nn.Module, init: str) -> list[str]:
@@ -184,7 +219,9 @@ def start_from(net: nn.Module, init: str) -> list[str]:
         BundleError: no weights there, or none of them fits.
     """
     folder = Path(init)
-    files = [folder / name for name in ("best.safetensors", "weights.safetensors") if (folder / name).is_file()]
+    files = [
+        folder / name for name in ("best.safetensors", "weights.safetensors") if (folder / name).is_file()
+    ]
     if not files:
         raise BundleError(f"{init}: no best.safetensors (run) or weights.safetensors (bundle) to start from")
     stored = load_file(files[0])

@@ -7,12 +7,13 @@ what a later image or disposal wholly replaces. Stickers (disposal 2) need one i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 
 from moodreel.errors import LimitExceeded
-from moodreel.media.base import Media, Mode, Timeline, resize
+from moodreel.media.base import Media, Mode, Timeline, drop_alpha, resize
 from moodreel.media.gif_scan import CLEAR, RESTORE, GifFrame, Rect, scan_gif
 from moodreel.media.limits import Limits
 from moodreel.types import UInt8Array
@@ -45,7 +46,7 @@ class GifMedia(Media):
 
     def _read(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
         for index, canvas in self._canvases(indices, mode):
-            yield index, canvas.copy() if mode == "rgba" else np.ascontiguousarray(canvas[..., :3])
+            yield index, canvas.copy() if mode == "rgba" else drop_alpha(canvas)
 
     def _read_resized(self, indices: list[int], size: tuple[int, int]) -> Iterator[tuple[int, UInt8Array]]:
         from PIL import Image
@@ -221,10 +222,8 @@ def _decode(data: bytes, frame: GifFrame) -> tuple[UInt8Array, npt.NDArray[np.bo
     except ValueError:
         # Pillow keeps what it decoded but does not say how far it got: decode again over another value.
         other = Image.new("P", size, 255)
-        try:
+        with suppress(ValueError):
             other.frombytes(blocks, "gif", arguments)
-        except ValueError:
-            pass
         indices: UInt8Array = np.asarray(image)
         return indices, indices == np.asarray(other)
     return np.asarray(image), None

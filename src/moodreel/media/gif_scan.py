@@ -84,7 +84,9 @@ class GifFrame(NamedTuple):
     @property
     def opaque(self) -> bool:
         """Whether it sets every pixel of its box, provided its LZW data is complete."""
-        return self.transparent is None and self.bits <= 8 and self.palette[1] in (0, 256, 1 << self.bits)
+        colours = self.palette[1]
+        enough = colours == 0 or colours >= 1 << self.bits  # an index past the table draws nothing
+        return self.transparent is None and self.bits <= 8 and enough
 
 
 class GifScan(NamedTuple):

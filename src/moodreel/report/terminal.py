@@ -1,18 +1,22 @@
 """Results in a terminal: a bar chart for one, a table for many, progress while they are made.
 
-Text in, text out: no library, so that a cold start stays short. Colours are ANSI codes and left out on demand.
+Text in, text out: no library, so that a cold start stays short. Colours are ANSI codes, left out on demand.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import textwrap
 import time
 import unicodedata
-from collections.abc import Mapping, Sequence
-from typing import IO, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
 from moodreel.emotions import QUADRANT_OF
-from moodreel.types import Result
+
+if TYPE_CHECKING:  # numpy stays out of the verbs that only print
+    from moodreel.types import Result
 
 COLOURS: Mapping[str, str] = {
     "pleasure_arousal": "33",  # yellow
@@ -31,35 +35,241 @@ class Style:
 
     Args:
         stream: its encoding says whether block characters can be drawn, its kind whether colours are.
-        width: columns; None takes the terminal's, or 80.
 
     Attributes:
         is_terminal: whether a person looks at it.
-        width: columns.
+        width: columns of the terminal, 80 where there is none.
+        block, half, axis, cut: characters to draw with.
     """
 
-    def __init__(self, stream: IO[str], width: int | None = None) -> None:
+    def __init__(self, stream: IO[str]) -> None:
         self.is_terminal = stream.isatty()
-        dumb = os.environ.get("TERM") == "dumb"
-        self._has_colour = self.is_terminal and not os.environ.get("NO_COLOR") and not dumb
-        if width is None:
-            try:
-                width = int(os.environ.get("COLUMNS", "")) or os.get_terminal_size(stream.fileno()).columns
-            except (ValueError, OSError):
-                width = 0
-                if self.is_terminal:
-                    with_size = getattr(stream, "fileno", None)
-                    try:
-                        width = os.get_terminal_size(with_size()).columns if with_size else 0
-                    except (ValueError, OSError):
-                        width = 0
-        self.width = width or 80
-        encoding = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "")
-        self.block, self.half, self.axis, self.cut = (
-            ("█", "▌", "│", "…") if encoding.startswith("utf") else ("#", "", "|", "~")
-        )
+        plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        self._has_colour = self.is_terminal and not plain
+        self.width = max(40, shutil.get_terminal_size((80, 24)).columns)
+        is_unicode = (getattr(stream, "encoding", None) or "ascii").lower().startswith("utf")
+        self.block, self.half, self.axis, self.cut = "█▌│…" if is_unicode else "#||~"
 
     def paint(self, text: str, colour: str | None) -> str:
         """The text in a colour of :data:`COLOURS`, where colours are on."""
         code = COLOURS.get(colour or "")
         return f"\x1b[{code}m{text}\x1b[0m" if self._has_colour and code and text else text
+
+
+def format_chart(result: Result, style: Style, abstain: float | None = None) -> str:
+    """One result as a bar chart: strongest score first, a bar's colour that of its quadrant.
+
+    Args:
+        result: of one input, without an error.
+        style: of the stream it goes to.
+        abstain: the threshold that was asked for, to say why there is no category.
+
+    Returns:
+        Lines, ending in a newline.
+    """
+    lines = [
+        style.paint(fit(clean(result.source), style.width, style.cut), "bold"),
+        _format_facts(result),
+        "",
+    ]
+    signed = bool(result.emotions)
+    scores = result.emotions if signed else result.probabilities
+    known = sorted(
+        ((name, score) for name, score in scores.items() if score is not None), key=lambda pair: -pair[1]
+    )
+    lines += [_format_bar(name, score, signed, style) for name, score in known]
+    missing = [name for name, score in scores.items() if score is None]
+    if missing:
+        note = f"not scored, no training source had them: {', '.join(missing)}"
+        wrapped = textwrap.wrap(note, style.width, initial_indent="  ", subsequent_indent="    ")
+        lines += [style.paint(line, "dim") for line in wrapped]
+    lines.append("")
+    if result.confidence is not None:
+        name = style.paint(result.category, result.category) if result.category else "none"
+        line = f"  category {name}, confidence {result.confidence:.2f}"
+        if result.category is None and abstain is not None:
+            line += f" (below {abstain:g})"
+        lines.append(line)
+    if result.valence is not None and result.arousal is not None:
+        lines.append(f"  valence {result.valence:+.2f}, arousal {result.arousal:+.2f}")
+    if signed and all(p is None for p in result.probabilities.values()):
+        lines.append(style.paint("  no category: no training source had any", "dim"))
+    return "\n".join(lines) + "\n"
+
+
+def _format_facts(result: Result) -> str:
+    frames = f"{result.frames} frame{'' if result.frames == 1 else 's'}"
+    facts = [f"{result.width} x {result.height}", frames, f"{result.duration or 0:.2f} s"]
+    return f"  {', '.join(facts)}; model {result.model} {result.model_version}"
+
+
+def _format_bar(name: str, score: float, signed: bool, style: Style) -> str:
+    label = f"  {name:<13} {score:+.2f}  " if signed else f"  {name:<13} {score:5.2f}  "
+    room = min(style.width, 100) - len(label) - 1
+    if not signed:
+        return (label + style.paint(_draw(score, room, style), QUADRANT_OF.get(name))).rstrip()
+    room //= 2
+    if score < 0:  # no half blocks: they would sit on the wrong side of the cell
+        blocks = round(min(-score, 1.0) * room)
+        return (
+            label
+            + " " * (room - blocks)
+            + style.paint(style.block * blocks, QUADRANT_OF.get(name))
+            + style.axis
+        )
+    return label + " " * room + style.axis + style.paint(_draw(score, room, style), QUADRANT_OF.get(name))
+
+
+def _draw(share: float, room: int, style: Style) -> str:
+    halves = round(min(share, 1.0) * room * 2)
+    return style.block * (halves // 2) + style.half * (halves % 2)
+
+
+class ResultTable:
+    """Many results as lines, aligned before the first is known: the paths are.
+
+    Args:
+        paths: of all inputs.
+        categories: that the model may name.
+        style: of the stream; on a terminal paths and errors are cut to its width, elsewhere they stay whole.
+    """
+
+    def __init__(self, paths: Sequence[str], categories: Sequence[str], style: Style) -> None:
+        self._style = style
+        self._category_width = max(map(len, (*categories, "category")))
+        longest = max((measure(clean(path)) for path in paths), default=0)
+        room = style.width - self._category_width - 8 - 14
+        self._path_width = max(4, min(longest, room) if style.is_terminal else longest)
+
+    def format_header(self) -> str:
+        """Names of the columns."""
+        line = f"{pad('path', self._path_width)}  {'category':<{self._category_width}}  conf  strongest"
+        return self._style.paint(line, "bold")
+
+    def format_result(self, result: Result) -> str:
+        """One line: path, category, confidence and the strongest scores; or the error."""
+        style = self._style
+        path = clean(result.source)
+        if style.is_terminal:
+            path = fit(path, self._path_width, style.cut)
+        path = pad(path, self._path_width)
+        room = style.width - self._path_width - 2
+        if result.error is not None:
+            text = "error: " + clean(result.error)
+            text = fit(text, room, style.cut, keep="start") if style.is_terminal else text
+            return f"{path}  {style.paint(text, 'error')}"
+        conf = "   -" if result.confidence is None else f"{result.confidence:.2f}"
+        category = f"{result.category or '-':<{self._category_width}}"
+        top = self._list_strongest(result, room - self._category_width - 8)
+        return f"{path}  {style.paint(category, result.category)}  {conf}  {top}".rstrip()
+
+    def _list_strongest(self, result: Result, room: int) -> str:
+        scores = result.emotions or result.probabilities
+        known = sorted(((v, k) for k, v in scores.items() if v is not None), key=lambda pair: -pair[0])[:3]
+        texts = [f"{name} {score:.2f}" for score, name in known]
+        while len(texts) > 1 and len(", ".join(texts)) > room:
+            texts.pop()
+        text = ", ".join(texts)
+        return fit(text, room, self._style.cut, keep="start") if self._style.is_terminal else text
+
+
+class Progress:
+    """How far a long run is: a bar on a terminal, a plain line every few seconds elsewhere.
+
+    Args:
+        stream: where it goes; standard error.
+        total: inputs.
+        quiet: shows nothing.
+        clock: seconds.
+    """
+
+    def __init__(
+        self, stream: IO[str], total: int, quiet: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream, self._total, self._quiet, self._clock = stream, total, quiet, clock
+        self._style = Style(stream)
+        self._start = self._shown = clock()
+        self._is_drawn = False
+
+    def update(self, done: int, failed: int) -> None:
+        """Says that ``done`` inputs are through, ``failed`` of them in vain."""
+        now = self._clock()
+        if self._quiet or now - self._shown < (0.1 if self._style.is_terminal else 5.0):
+            return
+        self._shown = now
+        rate = done / max(now - self._start, 1e-9)
+        text = f"{done} of {self._total}, {rate:.1f} a second" + (f", {failed} failed" if failed else "")
+        if not self._style.is_terminal:
+            self._stream.write(f"moodreel: {text}\n")
+        else:
+            room = max(10, min(40, self._style.width - len(text) - 3))
+            bar = _draw(done / max(self._total, 1), room, self._style)
+            self._stream.write(f"\r\x1b[K{bar:<{room}}  {text}")
+            self._is_drawn = True
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Takes the bar off the terminal."""
+        if self._is_drawn:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._is_drawn = False
+
+
+def format_columns(header: Sequence[str], rows: Sequence[Sequence[str]], style: Style) -> str:
+    """Aligned columns, two spaces between them. Returns lines, ending in a newline."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    widths = [max(map(measure, column)) for column in zip(header, *cells, strict=True)]
+    lines = ["  ".join(map(pad, row, widths)).rstrip() for row in [header, *cells]]
+    lines[0] = style.paint(lines[0], "bold")
+    return "\n".join(lines) + "\n"
+
+
+def format_scores(scores: Mapping[str, Any], style: Style) -> str:
+    """Nested scores as two columns, ``group.name`` and number. Returns lines, ending in a newline."""
+    rows = [(name, _format_value(value)) for name, value in flatten_scores(scores)]
+    return format_columns(("score", "value"), rows, style)
+
+
+def flatten_scores(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (dotted name, value) of nested scores, in their order."""
+    for name, value in scores.items():
+        if isinstance(value, Mapping):
+            yield from flatten_scores(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _format_value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "-" if value is None else str(value)
+
+
+def clean(text: str) -> str:
+    """Text fit for a terminal: what cannot be printed (escapes, newlines, broken bytes) stands as ``?``."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def measure(text: str) -> int:
+    """Columns that a text takes: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
+
+
+def pad(text: str, width: int) -> str:
+    """The text with spaces up to ``width`` columns."""
+    return text + " " * (width - measure(text))
+
+
+def fit(text: str, width: int, cut: str, keep: str = "end") -> str:
+    """The text cut to ``width`` columns, its end kept (of a path, the name), or its start."""
+    if measure(text) <= width:
+        return text
+    while text and measure(text) > width - 1:
+        text = text[1:] if keep == "end" else text[:-1]
+    return cut + text if keep == "end" else text + cut

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from moodreel.errors import BundleError, SettingsError
-from moodreel.runtime.bundle import System
+from moodreel.runtime.schema import System
 from moodreel.types import Float32Array, UInt8Array
 
 
@@ -54,7 +54,9 @@ class OnnxEngine:
         options.intra_op_num_threads = threads or count_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # decoders need the cores too
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "0"
+        )  # decoders need the cores too
         try:
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no root with a public name
@@ -90,9 +92,11 @@ def _flatten(error: Exception) -> str:
 def _check_contract(inputs: Any, outputs: Any, system: System, source: str) -> None:
     given = {node.name: node for node in inputs}
     node = given.get("frames")
-    if len(given) != 1 or node.type != "tensor(uint8)":
+    if node is None or len(given) != 1 or node.type != "tensor(uint8)":
         got = ", ".join(f"{name} {node.type}" for name, node in given.items())
-        raise BundleError(f"{source}: model.onnx: expected one input, frames tensor(uint8); got {got or 'none'}")
+        raise BundleError(
+            f"{source}: model.onnx: expected one input, frames tensor(uint8); got {got or 'none'}"
+        )
     rank = len(node.shape)
     if rank != len(system.axes):
         raise BundleError(f"{source}: model.onnx: input frames has {rank} axes; expected {system.axes}")

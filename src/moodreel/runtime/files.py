@@ -14,8 +14,8 @@ from typing import IO
 def replace_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write, which takes the name ``path`` when the block ends well.
 
-    It is written beside its place and renamed over it. When the block raises, an older file of that name is as it
-    was, and nothing is left behind. A symbolic link is followed: the file it points at is replaced.
+    It is written beside its place and renamed over it. When the block raises, an older file of that name is
+    as it was, and nothing is left behind. A symbolic link is followed: the file it points at is replaced.
 
     Args:
         path: of the file; its folder must exist.
@@ -26,11 +26,11 @@ def replace_file(path: Path) -> Iterator[IO[bytes]]:
     place = Path(os.path.realpath(path))
     beside = place.with_name(f".{place.name[:200]}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), "wb") as file:
+        with beside.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, place)
+        beside.replace(place)
     except BaseException:
         with suppress(OSError):
             beside.unlink(missing_ok=True)

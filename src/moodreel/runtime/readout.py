@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.emotions import locate_on_circumplex
-from moodreel.runtime.bundle import BundleInfo
+from moodreel.runtime.schema import BundleInfo
 from moodreel.types import Float32Array, Sample
 
 Outputs = Mapping[str, Float32Array]
@@ -21,15 +21,17 @@ def read_kavan(info: BundleInfo, outputs: Outputs, sample: Sample, per_frame: bo
 
     Args:
         info: of the bundle.
-        outputs: ``intensities`` [17], ``probabilities`` [4], ``attention`` [T, h, w], ``frame_intensities`` [T, 17],
-            ``frame_probabilities`` [T, 4].
+        outputs: ``intensities`` [17], ``probabilities`` [4], ``attention`` [T, h, w], ``frame_intensities``
+            [T, 17], ``frame_probabilities`` [T, 4].
         sample: the frames looked at.
         per_frame: whether to fill ``per_frame``: the heads as read at each of the T steps.
 
     Returns:
         Fields of :class:`moodreel.types.Result`.
     """
-    emotions = _name_scores(info.labels.emotions, info.supervised.emotions, outputs["intensities"].clip(-1, 1))
+    emotions = _name_scores(
+        info.labels.emotions, info.supervised.emotions, outputs["intensities"].clip(-1, 1)
+    )
     position = locate_on_circumplex(emotions)
     fields = _read_classes(info, outputs["probabilities"])
     fields["emotions"] = emotions
@@ -91,12 +93,13 @@ def _name_traces(
 def _weigh_supervised(info: BundleInfo, probabilities: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """[..., K] probabilities -> float64 that sum to 1 over the supervised classes; the others get 0.
 
-    A class without a source has a share of the softmax that means nothing; it is taken out, not spread as noise.
+    A class without a source has a share of the softmax that means nothing; it is taken out.
     """
     known = np.array([name in info.supervised.categories for name in info.labels.categories])
     weights = probabilities.astype(np.float64) * known
     total = weights.sum(axis=-1, keepdims=True)
-    return weights / np.where(total > 0, total, 1.0)
+    shares: npt.NDArray[np.float64] = weights / np.where(total > 0, total, 1.0)
+    return shares
 
 
 def _read_classes(info: BundleInfo, probabilities: npt.NDArray[Any]) -> dict[str, Any]:

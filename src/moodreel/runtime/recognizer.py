@@ -14,10 +14,11 @@ import numpy as np
 
 from moodreel.errors import BundleError, MediaError, MoodreelError, SettingsError
 from moodreel.media import Limits, open_media, rate_times, sample_media, segment_times
-from moodreel.runtime.bundle import SYSTEMS, BundleInfo, read_bundle
+from moodreel.runtime.bundle import read_bundle
 from moodreel.runtime.engine import Engine, OnnxEngine
 from moodreel.runtime.readout import READERS
-from moodreel.types import Result, Sample
+from moodreel.runtime.schema import SYSTEMS, BundleInfo
+from moodreel.types import Float32Array, Result, Sample
 
 FRAMES_PER_RUN = 128
 """Single frames that go into one run of the network, at most."""
@@ -81,8 +82,8 @@ class Recognizer:
 
         Args:
             source: path, bytes, PIL image, numpy array [T, H, W, 3] or [H, W, 3] uint8, or Clip.
-            per_frame: whether to fill ``Result.per_frame``: score name (as in the table's columns) -> [t], and
-                ``time_s`` -> [t] seconds.
+            per_frame: whether to fill ``Result.per_frame``: score name (as in the table's columns) -> [t],
+                and ``time_s`` -> [t] seconds.
             abstain: below this confidence the category is None; the scores stay. In [0, 1].
 
         Returns:
@@ -108,7 +109,7 @@ class Recognizer:
     ) -> Iterator[Result]:
         """Reads many inputs: one Result each, in their order, while decoding goes on.
 
-        At most ``2 * batch + workers`` inputs are held, as sampled frames; ``sources`` is read no further ahead.
+        At most ``2 * batch + workers`` inputs are held, as sampled frames; ``sources`` is read no further.
 
         Args:
             sources: as in :meth:`__call__`, any iterable.
@@ -146,21 +147,24 @@ class Recognizer:
                 del samples
                 while ready:
                     entry = ready.pop(0)
-                    yield self._fail(entry.source, entry.error) if isinstance(entry, _Failure) else next(scored)
+                    yield (
+                        self._fail(entry.source, entry.error) if isinstance(entry, _Failure) else next(scored)
+                    )
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _sample(self, source: Any) -> Sample:
         """Decodes what the bundle's sampling asks for."""
         spec, sampling = self.info.input, self.info.sampling
+        size = (spec.height, spec.width)
         media = open_media(source, self.limits)
-        if sampling.method == "segments":
-            assert sampling.count is not None
-            times = segment_times(media.duration, sampling.count)
-        else:
-            assert sampling.fps is not None
-            times = rate_times(media.duration, sampling.fps, limit=sampling.limit)
-        return sample_media(media, times, size=(spec.height, spec.width))
+        count = sampling.count
+        if sampling.fps is not None:
+            if sampling.limit is None or media.duration * sampling.fps <= sampling.limit:
+                return sample_media(media, rate_times(media.duration, sampling.fps), size, pick="nearest")
+            count = sampling.limit  # a longer clip is seen from end to end, only more sparsely
+        assert count is not None
+        return sample_media(media, segment_times(media.duration, count), size)
 
     def _try_sample(self, source: Any) -> Sample | _Failure:
         try:
@@ -187,7 +191,7 @@ class Recognizer:
     def _score(self, samples: Sequence[Sample], per_frame: bool, abstain: float | None) -> list[Result]:
         results = []
         for sample, outputs in zip(samples, self._run(samples), strict=True):
-            facts = {
+            facts: dict[str, Any] = {
                 "source": sample.source,
                 "model": self.info.name,
                 "model_version": self.info.version,
@@ -206,9 +210,9 @@ class Recognizer:
             results.append(result)
         return results
 
-    def _run(self, samples: Sequence[Sample]) -> list[dict[str, np.ndarray[Any, np.dtype[np.float32]]]]:
+    def _run(self, samples: Sequence[Sample]) -> list[dict[str, Float32Array]]:
         """Runs the network on samples: as few runs as their lengths allow, the outputs split by sample."""
-        outputs: list[dict[str, np.ndarray[Any, np.dtype[np.float32]]]] = [{} for _ in samples]
+        outputs: list[dict[str, Float32Array]] = [{} for _ in samples]
         if SYSTEMS[self.info.system].axes == "NTHWC":  # clips of one length go together
             lengths: dict[int, list[int]] = {}
             for k, sample in enumerate(samples):
@@ -226,7 +230,9 @@ class Recognizer:
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         ends = np.cumsum([len(sample.frames) for sample in samples]).tolist()
         for k, sample in enumerate(samples):
-            outputs[k] = {name: array[ends[k] - len(sample.frames) : ends[k]] for name, array in joined.items()}
+            outputs[k] = {
+                name: array[ends[k] - len(sample.frames) : ends[k]] for name, array in joined.items()
+            }
         return outputs
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from moodreel.errors import SettingsError
-from moodreel.runtime.bundle import SYSTEMS
 from moodreel.runtime.files import replace_file
+from moodreel.runtime.schema import SYSTEMS
 from moodreel.types import Result
 
 SCHEMA_VERSION = 1
@@ -74,7 +74,7 @@ def list_columns(system: str, per_frame: bool = False) -> tuple[Column, ...]:
     """Columns of a system's table, in order.
 
     Args:
-        system: a key of :data:`moodreel.runtime.bundle.SYSTEMS`.
+        system: a key of :data:`moodreel.runtime.schema.SYSTEMS`.
         per_frame: whether ``frame_times`` (seconds) and a list ``frame_<score>`` a score follow.
     """
     scores = [*SYSTEMS[system].emotions, *(f"p_{name}" for name in SYSTEMS[system].categories)]
@@ -233,9 +233,7 @@ class CsvWriter:
 class ParquetWriter:
     """Parquet, a row group at a time."""
 
-    def __init__(
-        self, file: IO[bytes], columns: tuple[Column, ...], metadata: Mapping[str, str]
-    ) -> None:
+    def __init__(self, file: IO[bytes], columns: tuple[Column, ...], metadata: Mapping[str, str]) -> None:
         import pyarrow
         import pyarrow.parquet
 
@@ -265,5 +263,8 @@ class ParquetWriter:
 
     def close(self) -> None:
         """Writes the last row group and the footer."""
-        self._flush()
-        self._writer.close()
+        try:
+            self._flush()
+            self._writer.close()
+        finally:  # after a failure its __del__ would write again, into a file that is gone
+            self._writer.is_open = False

@@ -98,7 +98,7 @@ def export_emoji(source: Path, out: Path) -> list[Row]:
 
 def _render_lottie(lottie: Path, out: Path) -> None:
     try:
-        from rlottie_python import LottieAnimation
+        from rlottie_python.rlottie_wrapper import LottieAnimation
     except ImportError as error:
         raise MissingExtra("lab", "drawing Lottie files") from error
     animation = LottieAnimation.from_file(str(lottie))
@@ -112,7 +112,9 @@ def _render_lottie(lottie: Path, out: Path) -> None:
     ]
     out.parent.mkdir(parents=True, exist_ok=True)
     step = max(20, round(1000 * duration / EMOJI_FRAMES))
-    frames[0].save(out, save_all=True, append_images=frames[1:], duration=step, loop=0, lossless=True, method=0)
+    frames[0].save(
+        out, save_all=True, append_images=frames[1:], duration=step, loop=0, lossless=True, method=0
+    )
 
 
 def _read_records(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,0 +1,371 @@
+"""The command line: one function a verb.
+
+What a verb needs is imported inside it, so that ``moodreel --help`` and a cold ``moodreel predict one.gif``
+stay quick. Exit codes: 0 all done; 1 some inputs failed; 2 the command was wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from moodreel.errors import MissingExtra, MoodreelError
+
+if TYPE_CHECKING:
+    from moodreel.runtime.recognizer import Recognizer
+    from moodreel.types import Result
+
+FAILED = 1
+WRONG = 2
+PIPE_CLOSED = 141
+TERMINATED = 143
+
+app = typer.Typer(
+    name="moodreel",
+    help="Emotion in animated GIFs and short videos: what is felt, when, and where in the frame.",
+    rich_markup_mode=None,  # plain help: quicker, and the same in every terminal
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Runs the command line. Errors are one line on standard error, never a traceback."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that temporary files are removed
+    try:
+        code = app(prog_name="moodreel", standalone_mode=False)
+        sys.stdout.flush()
+    except MoodreelError as error:
+        _complain(str(error))
+        code = WRONG
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except BrokenPipeError:
+        _drop_stdout()
+        code = PIPE_CLOSED
+    except Exception as error:
+        code = _explain(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: Exception) -> int:
+    """Says what went wrong: a wrong command, a file that cannot be written, or a fault of ours."""
+    if hasattr(error, "format_message"):  # click's, or of the copy of click inside typer
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "moodreel"
+        _complain(f"{' '.join(error.format_message().split())} (see '{command} --help')")
+    elif isinstance(error, OSError):
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        _complain(f"{where}{error.strerror or error}")
+    elif os.environ.get("MOODREEL_TRACEBACK"):
+        raise error
+    else:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        _complain(f"a fault in moodreel: {what} (MOODREEL_TRACEBACK=1 shows where)")
+    return WRONG
+
+
+def _complain(text: str) -> None:
+    line = "".join(c if c.isprintable() else "?" for c in text)
+    print(f"moodreel: {line}", file=sys.stderr)
+
+
+def _stop(text: str) -> NoReturn:
+    """Ends a command that was wrong."""
+    _complain(text)
+    raise typer.Exit(WRONG)
+
+
+def _drop_stdout() -> None:
+    """After the reader of a pipe has left: lets Python's own flush at exit find an open file."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write(text: str) -> None:
+    """Writes to standard output; what its encoding lacks stands as ``?``."""
+    try:
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+        raise typer.Exit(PIPE_CLOSED) from None
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        import moodreel
+
+        _write(f"moodreel {moodreel.__version__}\n")
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Emotion in animated GIFs and short videos: what is felt, when, and where in the frame."""
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(WRONG)
+
+
+@app.command()
+def predict(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH", help="Files, folders, globs, or - for a list on stdin."),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|BUNDLE", help="A name of 'moodreel models', or a bundle's folder or .zip."
+        ),
+    ] = "kavan",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a table: .parquet, .jsonl or .csv.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON an input.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Threads that decode; default: one a core, at most 8.")
+    ] = None,
+    per_frame: Annotated[
+        bool, typer.Option("--per-frame", help="Add every score at each sampled instant (--out, --json).")
+    ] = False,
+    abstain: Annotated[
+        float | None, typer.Option(metavar="P", help="Below confidence P the category is left empty.")
+    ] = None,
+) -> None:
+    """Read emotion in clips: one row a clip.
+
+    One file prints a chart, several print a table; --out writes all scores of all of them.
+    """
+    if workers is not None and workers < 1:
+        _stop(f"--workers {workers}: expected at least 1")
+    if abstain is not None and not 0 <= abstain <= 1:
+        _stop(f"--abstain {abstain:g}: expected a probability from 0 to 1")
+    if out is not None:
+        _check_out(out)
+    from moodreel.runtime.batch import collect_paths
+    from moodreel.runtime.recognizer import load
+
+    inputs = collect_paths(paths, sys.stdin.buffer if "-" in paths else None)
+    if not inputs.paths:
+        others = f" ({inputs.skipped} other files)" if inputs.skipped else ""
+        _stop("; ".join(inputs.notes or ["the list on stdin is empty"]) + others)
+    for note in inputs.notes:
+        _complain(note)
+    if inputs.skipped:
+        _complain(f"{inputs.skipped} files in folders skipped: no known media suffix")
+    if inputs.repeated:
+        _complain(f"{inputs.repeated} inputs named twice, read once")
+    recognizer = load(model)
+    if as_json or out is not None or len(inputs.paths) > 1:
+        failed = _predict_many(recognizer, inputs.paths, out, as_json, workers, per_frame, abstain)
+    else:
+        if per_frame:
+            _complain("--per-frame shows in --out and --json only")
+        failed = _predict_one(recognizer, inputs.paths[0], abstain)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _check_out(path: Path) -> None:
+    """Finds what is wrong with --out before any work is done."""
+    suffixes = (".parquet", ".jsonl", ".csv")  # those of runtime.table, which is not imported for one chart
+    if path.suffix.lower() not in suffixes:
+        _stop(f"--out {path}: expected a name that ends in {', '.join(suffixes)}")
+    if path.is_dir():
+        _stop(f"--out {path}: is a folder")
+    if not path.parent.is_dir():
+        _stop(f"--out {path}: no folder {path.parent}")
+
+
+def _predict_one(recognizer: Recognizer, path: str, abstain: float | None) -> int:
+    """Prints a chart. Returns 1 when the input failed."""
+    from moodreel.errors import MediaError
+    from moodreel.report.terminal import Style, format_chart
+
+    try:
+        result = recognizer(path, abstain=abstain)
+    except MediaError as error:
+        _complain(str(error))
+        return 1
+    if result.error is not None:
+        _complain(f"{result.source}: {result.error}")
+        return 1
+    _write(format_chart(result, Style(sys.stdout), abstain))
+    return 0
+
+
+def _predict_many(
+    recognizer: Recognizer,
+    paths: list[str],
+    out: Path | None,
+    as_json: bool,
+    workers: int | None,
+    per_frame: bool,
+    abstain: float | None,
+) -> int:
+    """Prints or writes a row an input. Returns how many failed."""
+    from moodreel.report.terminal import Progress, ResultTable, Style
+    from moodreel.runtime.engine import count_cores
+    from moodreel.runtime.table import SCHEMA_VERSION, format_json, list_columns, make_row, open_table
+
+    info = recognizer.info
+    columns = list_columns(info.system, per_frame)
+    style = Style(sys.stdout)
+    printed = None if as_json or out is not None else ResultTable(paths, info.labels.categories, style)
+    done = failed = 0
+    with ExitStack() as stack:
+        writer = None
+        if out is not None:
+            facts = {"moodreel.model": info.name, "moodreel.model_version": info.version}
+            writer = stack.enter_context(open_table(out, columns, facts))
+        is_shown_anyway = out is None and style.is_terminal and sys.stderr.isatty()
+        progress = Progress(sys.stderr, len(paths), quiet=is_shown_anyway)
+        stack.callback(progress.clear)
+        if printed is not None:
+            _write(printed.format_header() + "\n")
+        workers = workers or min(8, count_cores())
+        results = recognizer.map(paths, workers=workers, per_frame=per_frame, abstain=abstain)
+        for result in _closing(results, stack):
+            row = make_row(result, columns)
+            if writer is not None:
+                writer.write(row)
+            if as_json:
+                _write(format_json(row) + "\n")
+            elif printed is not None:
+                _write(printed.format_result(result) + "\n")
+            done += 1
+            failed += not result.ok
+            progress.update(done, failed)
+    if out is not None:
+        told = f", {failed} failed" if failed else ""
+        _complain(f"{done} rows{told}: {out} (schema {SCHEMA_VERSION})")
+    return failed
+
+
+def _closing(results: Iterator[Result], stack: ExitStack) -> Iterator[Result]:
+    """The same iterator, stopped (its threads ended) when the stack unwinds."""
+    close = getattr(results, "close", None)
+    if close is not None:
+        stack.callback(close)
+    return results
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the models that ship with this version."""
+    import json
+
+    from moodreel.runtime.bundle import list_bundles, read_bundle
+
+    bundles = [read_bundle(name) for name in list_bundles()]
+    if as_json:
+        facts = [{**json.loads(b.info.to_json()), "size_bytes": b.size} for b in bundles]
+        _write(json.dumps(facts, indent=2) + "\n")
+        return
+    from moodreel.report.terminal import Style, format_columns
+
+    rows = []
+    for bundle in bundles:
+        info = bundle.info
+        counts = (
+            (len(getattr(info.supervised, kind)), len(getattr(info.labels, kind)), kind)
+            for kind in ("emotions", "categories")
+        )
+        labels = ", ".join(f"{had} of {total} {kind}" for had, total, kind in counts if total)
+        scores = ", ".join(f"{name} {value:.3g}" for name, value in _list_headline(info.scores))
+        rows.append(
+            (info.name, info.system, info.version, f"{bundle.size / 1e6:.1f} MB", labels, scores or "-")
+        )
+    header = ("name", "system", "version", "size", "labels", "scores")
+    _write(format_columns(header, rows, Style(sys.stdout)))
+
+
+def _list_headline(scores: Any) -> list[tuple[str, float]]:
+    """The scores to show of a bundle: those under "headline", else the first three numbers at the top."""
+    chosen = scores.get("headline", scores)
+    return [(name, value) for name, value in chosen.items() if isinstance(value, int | float)][:3]
+
+
+@contextmanager
+def _lab(verb: str) -> Iterator[None]:
+    """Turns the absence of a training library into the line that installs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("moodreel"):
+            raise
+        raise MissingExtra("lab", f"moodreel {verb} ({error.name})") from error
+
+
+Manifests = Annotated[list[Path], typer.Option(metavar="MANIFEST", help="CSV or Parquet; may be repeated.")]
+
+
+@app.command()
+def train(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan or face.")],
+    data: Manifests,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for checkpoints and logs.")],
+    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, a TOML file.")] = None,
+    init: Annotated[str | None, typer.Option(metavar="BUNDLE", help="Start from a bundle's weights.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in RUN.")] = False,
+) -> None:
+    """Train a system (needs the "lab" extra)."""
+    with _lab("train"):
+        from moodreel.lab.train import train as run
+
+        run(system, data, out, recipe, init, resume)
+
+
+@app.command()
+def evaluate(
+    target: Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help="A training run or a bundle.")],
+    data: Manifests,
+    split: Annotated[str, typer.Option(metavar="NAME", help="Split of the manifest.")] = "test",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the scores: .json.")] = None,
+) -> None:
+    """Measure a run or a bundle (needs the "lab" extra)."""
+    if out is not None and not out.parent.is_dir():
+        _stop(f"--out {out}: no folder {out.parent}")
+    with _lab("evaluate"):
+        from moodreel.lab.evaluate import evaluate as run
+
+        scores = run(target, data, split, out)
+    from moodreel.report.terminal import Style, format_scores
+
+    if out is not None:
+        import json
+
+        from moodreel.runtime.files import replace_file
+
+        with replace_file(out) as file:
+            file.write(json.dumps(scores, indent=2, ensure_ascii=False).encode() + b"\n")
+    _write(format_scores(scores, Style(sys.stdout)))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A training run.")],
+    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to write.")],
+) -> None:
+    """Turn a training run into a bundle (needs the "lab" extra)."""
+    with _lab("export"):
+        from moodreel.lab.export import export as write
+
+        write(run, out)

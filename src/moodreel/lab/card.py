@@ -1,0 +1,110 @@
+"""The card of a bundle: what it was trained on, how it scores, and what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from moodreel.emotions import EKMAN_7
+from moodreel.runtime.bundle import BundleInfo
+
+WHAT = {
+    "face": "Still-image expression classifier: one face (or a whole frame taken as the face) -> 7 classes.",
+    "kavan": (
+        "KAVAN, preset compact: facial attention and a two-tier HS-LSTM over 8 frames of a clip -> 17 emotion "
+        "intensities in [-1, 1], one of 4 circumplex quadrants, attention maps "
+        "(Yang, Zhang, Luo: Human-centered emotion recognition in animated GIFs, ICME 2019)."
+    ),
+}
+
+SOURCES = {
+    "fer2013": (
+        "FER2013 (ICML 2013 challenge): 48x48 grey faces found by web search. Published for research; the rights "
+        "of the web images are unclear, none is redistributed. Test: the public test; persons are unknown."
+    ),
+    "stills": (
+        "Press and film stills (muxspace/facial_expressions, repository Apache-2.0) with person ids. The labels are "
+        "open, the rights of the photographs unclear, none is redistributed; two raters made 90 % of the labels. "
+        "Test: persons that were in no other split."
+    ),
+    "stills_clips": (
+        "The stills of the test persons composed into moving GIFs (python -m moodreel.lab.data.compose): face at "
+        "20-100 % of the frame over drawn backgrounds. Test only."
+    ),
+    "emoji": (
+        "Google Noto animated emoji (CC BY 4.0), drawn from Lottie, with the human ratings of EmoTag1200 (MIT). "
+        "Test: code points that were in no other split. Few rated emoji: the intervals are wide."
+    ),
+}
+
+LIMITS = """\
+- Not for decisions about people. Expressions are not feelings: a label says what raters saw in a picture. In the
+  European Union, emotion recognition at work and in education is prohibited.
+- The data is posed, acted, press or cartoon material; its raters and subjects are no sample of anybody.
+- FER2013's labels agree with people about two times in three; scores near that are the data's ceiling too.
+"""
+
+
+def write_card(info: BundleInfo) -> str:
+    """Markdown text of ``card.md``, from what the bundle says of itself."""
+    recipe = info.training["recipe"]
+    lines = [f"# {info.name} {info.version}", "", WHAT[info.system], ""]
+    lines += ["## Trained on", ""]
+    for source in info.training["data"]:
+        name = source["name"]
+        lines.append(f"- **{name}** ({source['rows']} rows, manifest sha256 {source['sha256'][:12]}): " + SOURCES.get(name, ""))
+    if info.system == "kavan":
+        absent = [e for e in info.labels.emotions if e not in info.supervised.emotions]
+        missing = [q for q in info.labels.categories if q not in info.supervised.categories]
+        lines += ["", f"Supervised emotions: {', '.join(info.supervised.emotions)}."]
+        if absent:
+            lines.append(f"No source supervised {', '.join(absent)}: these come out as null.")
+        if missing:
+            lines.append(f"No clip belonged to the quadrant {', '.join(missing)}: its probability comes out as null.")
+        lines += [
+            "Pictures with a class label give +1 to its emotion and -1 to the other five; neutral gives -1 to all.",
+            "EmoTag's 0-1 becomes 2 x - 1.",
+        ]
+    train = recipe["train"]
+    lines += [
+        "",
+        f"Recipe: {train['epochs']} epochs, batch {train['batch']}, seed {train['seed']}, best epoch "
+        f"{info.training['epoch']} by validation. Every setting stands in `bundle.json`.",
+        "",
+        "## Held-out scores",
+        "",
+    ]
+    measured = {k: v for k, v in info.scores.items() if k != "headline"}
+    if not measured:
+        lines += ["Not measured.", ""]
+    for name, scores in measured.items():
+        lines += _score_section(name, scores)
+    lines += ["## Limits", "", LIMITS]
+    return "\n".join(lines)
+
+
+def _score_section(name: str, scores: Mapping[str, Any]) -> list[str]:
+    lines = [f"### {name}, test split: {scores['clips']} files ({scores['failed']} unreadable)", ""]
+    lines += ["| score | value |", "|---|---|"]
+    for key, value in scores.items():
+        if isinstance(value, float):
+            text = f"{value:.3f}"
+            if f"{key}_interval" in scores:
+                low, high = scores[f"{key}_interval"]
+                text += f" (95 %: {low:.3f} to {high:.3f})"
+            lines.append(f"| {key.replace('_', ' ')} | {text} |")
+    lines.append("")
+    if "emotions" in scores:
+        lines += ["| emotion | Spearman | nMSE | clips |", "|---|---|---|---|"]
+        for emotion, row in scores["emotions"].items():
+            lines.append(f"| {emotion} | {row['spearman']:.3f} | {row['nmse']:.3f} | {row['clips']} |")
+        lines += ["", "nMSE is the error over the variance of this split's labels: always saying their mean gives 1.", ""]
+    if "confusion" in scores:
+        lines += ["Row: true class, column: predicted class.", ""]
+        lines += ["| | " + " | ".join(EKMAN_7) + " | F1 |", "|---" * (len(EKMAN_7) + 2) + "|"]
+        for k, row in enumerate(scores["confusion"]):
+            f1 = scores["f1"][EKMAN_7[k]]
+            cells = " | ".join(map(str, row))
+            lines.append(f"| {EKMAN_7[k]} | {cells} | {'-' if f1 is None else format(f1, '.3f')} |")
+        lines.append("")
+    return lines

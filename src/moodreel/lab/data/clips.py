@@ -1,0 +1,185 @@
+"""Clips as training data for KAVAN: frames sampled by time, labels masked where missing, heatmaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from moodreel.errors import DataError
+from moodreel.faces.heatmap import draw_heatmap
+from moodreel.lab.data.compose import Still, compose_clip, place_keypoints, read_still
+from moodreel.lab.data.labels import category_of, intensities_of, label_arrays
+from moodreel.lab.data.manifest import Row
+from moodreel.lab.settings import KavanSettings
+from moodreel.media import open_media, sample_media, segment_times
+from moodreel.types import FloatArray
+
+Batch = dict[str, Tensor]
+"""frames [N, T, S, S, 3] uint8, scores [N, 17], known [N, 17] bool, category [N] (-1 unknown),
+heatmap [N, T, K], supervised [N, T] bool (frames with keypoints)."""
+
+
+class ClipDataset(Dataset[dict[str, Tensor]]):
+    """Clips of manifest rows.
+
+    Stills and cut-out figures (animations with alpha) are composed into clips; everything else is decoded.
+    A composed still has keypoints (a frontal face in its known box); other clips have none here, and
+    their attention is not supervised.
+
+    Args:
+        rows: of one or more manifests.
+        settings: frames, size, grid temperature.
+        seed: of sampling and composing.
+        train: True draws anew each time; False gives the same clip for the same index, and shows cut-out
+            figures as they are, over white.
+    """
+
+    def __init__(self, rows: Sequence[Row], settings: KavanSettings, seed: int, train: bool) -> None:
+        self.rows = rows
+        self.settings = settings
+        self.seed = seed
+        self.train = train
+        self.grid = settings.input_size // (16 if settings.preset == "compact" else 32)
+        self.labels = [label_arrays(row) for row in rows]
+        self.neutral: dict[str, list[Row]] = {}
+        for row in rows:
+            if row.labels.get("ekman") == "neutral":
+                self.neutral.setdefault(row.group, []).append(row)
+        self._rng = np.random.default_rng(seed)
+        self._read = lru_cache(maxsize=50_000)(read_still)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """One clip, without the batch axis of :data:`Batch`."""
+        rng = self._rng if self.train else np.random.default_rng([self.seed, index])
+        row = self.rows[index]
+        scores, known, category = self.labels[index]
+        frames, boxes = self._draw(row, rng)
+        count, cells = self.settings.frames, self.grid**2
+        if boxes is None:
+            heatmap = np.full((count, cells), 1 / cells)
+        else:
+            heatmap = draw_heatmap(
+                place_keypoints(boxes),
+                np.ones((count, 70)),
+                (self.grid, self.grid),
+                temperature=self.settings.heatmap_temperature,
+            ).reshape(count, cells)
+        return {
+            "frames": torch.from_numpy(np.ascontiguousarray(frames)),
+            "scores": torch.from_numpy(scores),
+            "known": torch.from_numpy(known),
+            "category": torch.tensor(category),
+            "heatmap": torch.from_numpy(heatmap.astype(np.float32)),
+            "supervised": torch.full((count,), boxes is not None),
+        }
+
+    def _draw(self, row: Row, rng: np.random.Generator) -> tuple[np.ndarray, FloatArray | None]:
+        """(frames [T, S, S, 3] uint8, face boxes [T, 4] or None)."""
+        count, size = self.settings.frames, self.settings.input_size
+        if _is_plain_clip(row.clip.suffix):
+            media = open_media(row.clip)
+            times = segment_times(media.duration, count, rng if self.train else None)
+            return sample_media(media, times, (size, size)).frames, None
+        still: Still = self._read(row.clip)
+        if still.cut_out and not self.train:
+            times = segment_times(1.0, count)
+            chosen = (times * len(still.pixels)).astype(int)
+            media = open_media(_over_white(still.pixels[chosen]))
+            return sample_media(media, media.timeline.starts, (size, size)).frames, None
+        first = None
+        others = self.neutral.get(row.group, [])
+        if others and row.labels.get("ekman") not in (None, "neutral") and rng.random() < 0.7:
+            first = self._read(others[int(rng.integers(len(others)))].clip)
+        composed = compose_clip(still, first, segment_times(1.0, count, rng), size, rng)
+        return composed.frames, None if still.cut_out else composed.boxes
+
+
+def _is_plain_clip(suffix: str) -> bool:
+    """Whether a file is used as it is: stills and drawn figures (WebP with alpha) are composed."""
+    return suffix.lower() not in (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+def _over_white(frames: np.ndarray) -> np.ndarray:
+    alpha = frames[..., 3:].astype(np.float32) / 255
+    return np.rint(frames[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+
+
+def draw_weights(rows: Sequence[Row], sources: Sequence[int], shares: Sequence[float]) -> FloatArray:
+    """How often each row is drawn in training.
+
+    Sources get their shares; inside a source, clips of a strongest emotion with n clips weigh n^-0.5 each,
+    and rows without any label are not drawn.
+
+    Args:
+        rows: of all sources.
+        sources: number of each row's source.
+        shares: of each source, relative; empty: by their number of rows.
+
+    Returns:
+        [N], sums to 1.
+
+    Raises:
+        DataError: no row has a label.
+    """
+    weights = np.zeros(len(rows))
+    place = np.asarray(sources)
+    for source in range(int(place.max()) + 1):
+        kinds: dict[str, list[int]] = {}
+        for i in np.flatnonzero(place == source).tolist():
+            scores = intensities_of(rows[i])
+            if scores:
+                strongest = max(scores, key=lambda e: scores[e])
+                kinds.setdefault(strongest if category_of(rows[i]) else "neutral", []).append(i)
+        for members in kinds.values():
+            weights[members] = len(members) ** -0.5
+        total = weights[place == source].sum()
+        if total > 0:
+            share = shares[source] if shares else float((place == source).sum())
+            weights[place == source] *= share / total
+    if weights.sum() == 0:
+        raise DataError("no row has a label that this system can learn from")
+    normalised: FloatArray = weights / weights.sum()
+    return normalised
+
+
+class WeightedSampler(Sampler[int]):
+    """Indices drawn with weights, anew each epoch from (seed, epoch).
+
+    Args:
+        weights: [N], sums to 1.
+        count: indices an epoch.
+        seed: of the draw.
+    """
+
+    def __init__(self, weights: FloatArray, count: int, seed: int) -> None:
+        self.weights = weights
+        self.count = count
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        yield from rng.choice(len(self.weights), self.count, p=self.weights).tolist()
+
+
+def seed_worker(worker: int) -> None:
+    """Gives each worker process its own stream of chance and one thread."""
+    torch.set_num_threads(1)
+    info = torch.utils.data.get_worker_info()
+    if info is not None and isinstance(info.dataset, ClipDataset):
+        info.dataset._rng = np.random.default_rng([info.dataset.seed, worker, info.seed % 2**32])

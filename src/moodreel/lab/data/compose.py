@@ -1,0 +1,325 @@
+"""Labelled stills as GIF-like clips: a face that moves over a background, with its place known.
+
+A still (or a picture with alpha, such as a drawn emoji) is placed over a background and moved by a
+programme: pan, zoom, turn, shake, and, where the same person has a neutral picture, a change from neutral
+to the expression. The palette and dither of real GIFs come last. Everything is drawn from one generator:
+the same seed gives the same clip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from moodreel.errors import MoodreelError
+from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
+from moodreel.media import open_media, write_gif
+from moodreel.types import FloatArray, UInt8Array
+
+FACE_IN_STILL = (0.14, 0.12, 0.86, 0.94)
+"""Where the face lies in a still that was cropped around it: left, top, right, bottom, 0-1."""
+
+SMALLEST, LARGEST = 0.2, 1.0
+"""Range of the face's height relative to the frame's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Still:
+    """A picture to compose from.
+
+    Attributes:
+        pixels: [H, W, 4] uint8 RGBA, or [F, H, W, 4] for an animated one.
+        face: left, top, right, bottom of the face, 0-1 of the picture.
+        cut_out: whether alpha gives the outline (a drawn figure), so that no edge needs hiding.
+    """
+
+    pixels: UInt8Array
+    face: tuple[float, float, float, float] = FACE_IN_STILL
+    cut_out: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Composed:
+    """A composed clip.
+
+    Attributes:
+        frames: [T, S, S, 3] uint8.
+        boxes: [T, 4] left, top, right, bottom of the face, 0-1 of the frame; may reach beyond it.
+    """
+
+    frames: UInt8Array
+    boxes: FloatArray
+
+
+def compose_clip(
+    still: Still, neutral: Still | None, times: FloatArray, size: int, rng: np.random.Generator
+) -> Composed:
+    """Draws a clip.
+
+    Args:
+        still: what the clip ends with (and shows throughout, without ``neutral``).
+        neutral: the same person's neutral picture, shown first.
+        times: [T] instants in [0, 1] of the clip's length, ascending.
+        size: side of the square frames, pixels.
+        rng: source of chance.
+    """
+    count = len(times)
+    path = _draw_path(times, rng, still.cut_out)
+    background = _draw_background(count, size, times, rng, plain=still.cut_out and rng.random() < 0.6)
+    turn = rng.uniform(0.2, 0.6) if neutral is not None else -1.0
+    fade = rng.choice([1e-6, 0.08, 0.2])
+    weight = np.clip((times - turn) / fade, 0, 1)  # 0: neutral, 1: the expression
+    flip = rng.random() < 0.5
+    layers = _place(still, path, times, size, flip)
+    if neutral is not None:
+        first = _place(neutral, path, times, size, flip)
+        mix = torch.from_numpy(weight).float().view(-1, 1, 1, 1)
+        layers = layers * mix + first * (1 - mix)
+    colour, alpha = layers[:, :3], layers[:, 3:]
+    frames = (background * (1 - alpha) + colour * alpha).numpy()
+    frames = _light(frames, times, rng)
+    pixels = np.rint(np.clip(frames, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1)
+    if rng.random() < 0.3:
+        pixels = _reduce_palette(pixels, rng)
+    return Composed(pixels, _boxes(still, path, flip))
+
+
+def _draw_path(times: FloatArray, rng: np.random.Generator, cut_out: bool) -> FloatArray:
+    """[T, 5]: centre x, centre y of the face (0-1), its height (0-1), aspect change, turn in radians."""
+    height = LARGEST * (SMALLEST / LARGEST) ** (rng.random() ** (1.6 if cut_out else 1.2))
+    zoom = np.exp(rng.uniform(-0.25, 0.25) * times) if rng.random() < 0.6 else np.ones_like(times)
+    room = max(0.06, (1 - height) / 2)
+    start, end = rng.uniform(-room, room, (2, 2))
+    if rng.random() < 0.4:
+        end = start
+    along = times if rng.random() < 0.6 else (1 - np.cos(2 * np.pi * times)) / 2
+    centre = 0.5 + start + np.outer(along, end - start)
+    if rng.random() < 0.3:
+        centre = centre + rng.normal(0, 0.012, centre.shape)  # a shaking camera
+    sway = np.radians(rng.uniform(-8, 8)) + np.radians(rng.uniform(0, 8)) * np.sin(2 * np.pi * times)
+    aspect = np.full_like(times, np.exp(rng.uniform(-0.3, 0.3)))
+    return np.column_stack([centre, height * zoom, aspect, sway])
+
+
+def _place(still: Still, path: FloatArray, times: FloatArray, size: int, flip: bool) -> torch.Tensor:
+    """The picture moved along the path: [T, 4, S, S] float, RGB in 0-255, alpha in 0-1."""
+    animated = still.pixels.ndim == 4
+    sources = still.pixels if animated else still.pixels[None]
+    left, top, right, bottom = still.face
+    tall = float(path[:, 2].max()) / (bottom - top) * size  # the whole picture's height in pixels
+    shrink = min(1.0, max(0.05, 1.1 * tall / sources.shape[1]))  # resample once, else a small face aliases
+    shape = (max(4, round(sources.shape[2] * shrink)), max(4, round(sources.shape[1] * shrink)))
+    chosen = np.minimum((times * len(sources)).astype(int), len(sources) - 1)
+    ready = {i: _prepare(sources[i], shape, still.cut_out) for i in np.unique(chosen)}
+    layers = torch.stack([ready[i] for i in chosen])
+
+    # affine_grid wants the map from output to picture, both in [-1, 1].
+    ratio = sources.shape[1] / sources.shape[2]
+    x, y, height, aspect, turn = path.T
+    half_y = height / (bottom - top)  # half of the picture's height in units of [-1, 1]
+    half_x = half_y / ratio * aspect
+    cos, sin = np.cos(turn), np.sin(turn)
+    sign = -1.0 if flip else 1.0
+    off_x, off_y = sign * (left + right - 1), top + bottom - 1  # the face's centre inside the picture
+    cx, cy = 2 * x - 1 - off_x * half_x, 2 * y - 1 - off_y * half_y
+    theta = np.empty((len(times), 2, 3))
+    theta[:, 0, 0], theta[:, 0, 1] = sign * cos / half_x, sign * sin / half_x
+    theta[:, 1, 0], theta[:, 1, 1] = -sin / half_y, cos / half_y
+    theta[:, :, 2] = -(theta[:, :, 0] * cx[:, None] + theta[:, :, 1] * cy[:, None])
+    grid = functional.affine_grid(
+        torch.from_numpy(theta).float(), [len(times), 4, size, size], align_corners=False
+    )
+    moved = functional.grid_sample(layers, grid, padding_mode="zeros", align_corners=False)
+    moved[:, :3] /= moved[:, 3:].clamp(min=1e-3)  # colours were premultiplied
+    return moved
+
+
+def _prepare(pixels: UInt8Array, shape: tuple[int, int], cut_out: bool) -> torch.Tensor:
+    """[4, h, w] float with premultiplied RGB; a still's edges fade out."""
+    small = np.asarray(Image.fromarray(pixels).resize(shape, Image.Resampling.BOX), np.float32)
+    alpha = small[..., 3:] / 255
+    if not cut_out:
+        y, x = np.mgrid[: shape[1], : shape[0]]
+        far = np.hypot((x + 0.5) / shape[0] * 2 - 1, (y + 0.5) / shape[1] * 2 - 1)
+        alpha = alpha * np.clip((1.25 - far) / 0.2, 0, 1)[..., None].astype(np.float32)
+    return torch.from_numpy(np.concatenate([small[..., :3] * alpha, alpha], axis=2).transpose(2, 0, 1).copy())
+
+
+def _draw_background(
+    count: int, size: int, times: FloatArray, rng: np.random.Generator, plain: bool
+) -> torch.Tensor:
+    """[T, 3, S, S] float in 0-255: one colour, or a gradient with soft noise and a few shapes that drift."""
+    if plain:
+        colour = np.full(3, 255.0) if rng.random() < 0.7 else rng.uniform(0, 255, 3)
+        return torch.from_numpy(
+            np.broadcast_to(colour[None, :, None, None], (count, 3, size, size)).copy()
+        ).float()
+    wide = size * 5 // 4
+    coarse = int(rng.integers(2, 12))
+    noise = torch.from_numpy(rng.uniform(0, 255, (1, 3, coarse, coarse))).float()
+    scene = functional.interpolate(noise, (wide, wide), mode="bicubic", align_corners=False)[0]
+    scene = scene * rng.uniform(0.2, 1.0) + float(rng.uniform(0, 120))
+    place = torch.arange(wide)
+    for _ in range(int(rng.integers(0, 7))):
+        paint = torch.from_numpy(rng.uniform(0, 255, (3, 1, 1))).float()
+        cx, cy, rx, ry = rng.uniform(0, 1, 4) * wide * np.array([1, 1, 0.3, 0.3]) + 2
+        dx, dy = ((place - cx) / rx).view(1, -1), ((place - cy) / ry).view(-1, 1)
+        shape = (dx**2 + dy**2 < 1) if rng.random() < 0.5 else (dx.abs() < 1) & (dy.abs() < 1)
+        scene = torch.where(shape, paint, scene)
+    if rng.random() < 0.4:
+        scene = scene.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    drift = rng.uniform(0, wide - size, (2, 2))
+    still = rng.random() < 0.5
+    corners = [(drift[0] if still else drift[0] + (drift[1] - drift[0]) * t).astype(int) for t in times]
+    return torch.stack([scene[:, b : b + size, a : a + size] for a, b in corners]).clamp(0, 255)
+
+
+def _light(frames: FloatArray, times: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Brightness, contrast, tint and loss of colour, the same in all frames but for a slow drift."""
+    if rng.random() < 0.15:
+        frames = np.broadcast_to(frames.mean(axis=1, keepdims=True), frames.shape)
+    gain = np.exp(rng.uniform(-0.3, 0.3) + rng.uniform(-0.1, 0.1) * times).reshape(-1, 1, 1, 1)
+    tint = np.exp(rng.normal(0, 0.08, 3)).reshape(1, 3, 1, 1)
+    shifted: FloatArray = (frames - 128) * np.exp(rng.uniform(-0.25, 0.15)) + 128 + rng.uniform(-20, 20)
+    return shifted * gain * tint
+
+
+def _reduce_palette(frames: UInt8Array, rng: np.random.Generator) -> UInt8Array:
+    """Up to 256 colours for the whole clip, dithered or not, as GIF encoders do."""
+    colours = int(rng.choice([32, 64, 128, 256]))
+    dither = Image.Dither.FLOYDSTEINBERG if rng.random() < 0.6 else Image.Dither.NONE
+    palette = Image.fromarray(frames[len(frames) // 2]).quantize(colours, method=Image.Quantize.MEDIANCUT)
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(f).quantize(palette=palette, dither=dither).convert("RGB"))
+            for f in frames
+        ]
+    )
+
+
+def _boxes(still: Still, path: FloatArray, flip: bool) -> FloatArray:
+    """Face boxes along the path; the turn is small and left out."""
+    left, top, right, bottom = still.face
+    ratio = still.pixels.shape[-3] / still.pixels.shape[-2]
+    x, y, height, aspect, _ = path.T
+    width = height * (right - left) / (bottom - top) / ratio * aspect
+    return np.column_stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
+
+
+def place_keypoints(boxes: FloatArray) -> FloatArray:
+    """The 70 points of a frontal face, put into boxes: what stands for keypoints until a detector gives some.
+
+    Args:
+        boxes: [T, 4] left, top, right, bottom.
+
+    Returns:
+        [T, 70, 2] (x, y) in the boxes' units, OpenPose order (0-67 as iBUG 68, 68 and 69 the pupils).
+    """
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    return low + FRONTAL_FACE * (high - low)
+
+
+def _frontal_face() -> FloatArray:
+    def arc(cx: float, cy: float, rx: float, ry: float, start: float, stop: float, n: int) -> FloatArray:
+        angle = np.radians(np.linspace(start, stop, n))
+        return np.column_stack([cx + rx * np.cos(angle), cy + ry * np.sin(angle)])
+
+    jaw = arc(0.5, 0.42, 0.48, 0.56, 180, 0, 17)
+    brows = [arc(0.29, 0.3, 0.16, 0.1, 200, 340, 5), arc(0.71, 0.3, 0.16, 0.1, 200, 340, 5)]
+    bridge = np.column_stack([np.full(4, 0.5), np.linspace(0.38, 0.6, 4)])
+    nostrils = arc(0.5, 0.62, 0.11, 0.05, 160, 20, 5)
+    eyes = [arc(x, 0.39, 0.08, 0.035, 180, 540, 7)[:6] for x in (0.31, 0.69)]
+    outer, inner = (
+        arc(0.5, 0.78, rx, ry, 180, 540, n + 1)[:n] for rx, ry, n in ((0.19, 0.08, 12), (0.14, 0.03, 8))
+    )
+    pupils = np.stack([eye.mean(axis=0) for eye in eyes])
+    return np.concatenate([jaw, *brows, bridge, nostrils, *eyes, outer, inner, pupils])
+
+
+FRONTAL_FACE = _frontal_face()
+"""[70, 2]: a frontal face in a unit box, drawn by us from ellipses."""
+
+
+def read_still(path: Path, longest: int = 144) -> Still:
+    """Reads a labelled picture or a drawn animation with alpha.
+
+    Args:
+        path: a media file; one frame is a cropped face, several with alpha a cut-out figure.
+        longest: pictures are shrunk to this many pixels a side.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    media = open_media(path)
+    frames = [frame for _, frame in media.read(range(len(media)), mode="rgba")]
+    if len(frames) == 1:
+        image = Image.fromarray(frames[0])
+        image.thumbnail((longest, longest), Image.Resampling.BOX)
+        return Still(np.asarray(image))
+    return Still(np.stack(frames), face=(0.05, 0.05, 0.95, 0.95), cut_out=True)
+
+
+def write_clips(manifest: Path, split: str, out: Path, limit: int, seed: int, size: int = 240) -> list[Row]:
+    """Writes clips composed from the stills of one split as GIF files, for evaluation.
+
+    Args:
+        manifest: stills with groups and ``label_ekman``.
+        split: which rows.
+        out: folder; gets ``clips/*.gif``.
+        limit: clips at most, an even draw; 0 for all.
+        seed: of the draw and the clips.
+        size: side of the frames, pixels.
+    """
+    rows = read_manifest(manifest).select(split)
+    rng = np.random.default_rng(seed)
+    if 0 < limit < len(rows):
+        rows = [rows[i] for i in sorted(rng.choice(len(rows), limit, replace=False))]
+    neutral = {row.group: row for row in rows if row.labels.get("ekman") == "neutral"}
+    written = []
+    for i, row in enumerate(rows):
+        clip_rng = np.random.default_rng([seed, i])
+        first = neutral.get(row.group) if row.labels.get("ekman") != "neutral" else None
+        count = int(clip_rng.integers(10, 22))
+        durations = clip_rng.choice([0.04, 0.06, 0.08, 0.1, 0.12], count)
+        times = (np.cumsum(durations) - durations / 2) / durations.sum()
+        composed = compose_clip(
+            read_still(row.clip), read_still(first.clip) if first else None, times, size, clip_rng
+        )
+        path = out / "clips" / f"{i:05d}.gif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_gif(path, composed.frames, durations)
+        written.append(Row(path, row.group, split, dict(row.scores), dict(row.labels)))
+    return written
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of this module; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m moodreel.lab.data.compose", description="Stills of one split as GIF clips."
+    )
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    try:
+        rows = write_clips(options.manifest, options.split, options.out, options.limit, options.seed)
+    except MoodreelError as error:
+        print(f"moodreel: {error}", file=sys.stderr)
+        return 2
+    write_manifest(options.out / "manifest.csv", rows)
+    print(f"{options.out / 'manifest.csv'}: {len(rows)} clips")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

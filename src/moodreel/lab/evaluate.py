@@ -1,0 +1,138 @@
+"""Scores of a bundle on manifests, through the runtime: what is measured is what ships."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moodreel.emotions import EKMAN_7, EKMAN_TO_GIFGIF, GIFGIF_17, QUADRANTS
+from moodreel.errors import DataError
+from moodreel.lab import metrics
+from moodreel.lab.data.labels import label_arrays
+from moodreel.lab.data.manifest import Row, read_manifest
+from moodreel.runtime.recognizer import load
+from moodreel.types import Result
+
+ENOUGH = 30
+"""A class with fewer rows than this is listed, but not part of the macro-F1."""
+
+
+def evaluate(target: str, data: Sequence[Path], split: str = "test", out: Path | None = None) -> dict[str, Any]:
+    """Scores a run or a bundle on one split of each manifest.
+
+    Args:
+        target: run folder, bundle folder or zip, or the name of a bundle that ships.
+        data: manifests.
+        split: which rows.
+        out: JSON file to write the scores to.
+
+    Returns:
+        manifest name -> score name -> number, list or nested dict. Rows that cannot be read are counted as
+        ``failed``; they are in no score.
+
+    Raises:
+        DataError, BundleError: a manifest or the target is wrong.
+    """
+    if (Path(target) / "recipe.json").is_file():
+        from moodreel.lab.export import export
+
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = Path(folder) / "run"
+            export(Path(target), bundle, score=False)
+            return evaluate(str(bundle), data, split, out)
+    recognizer = load(target)
+    score = {"kavan": _score_kavan, "face": _score_face}[recognizer.info.system]
+    scores: dict[str, Any] = {}
+    for path in data:
+        manifest = read_manifest(path)
+        rows = manifest.select(split)
+        results = list(recognizer.map(row.clip for row in rows))
+        pairs = [(row, r) for row, r in zip(rows, results, strict=True) if r.ok]
+        if not pairs:
+            raise DataError(f"{path}: none of the {len(rows)} clips could be read: {results[0].error}")
+        scores[manifest.name] = {"clips": len(pairs), "failed": len(rows) - len(pairs), **score(pairs)}
+    if out is not None:
+        temporary = out.with_name(out.name + ".tmp")
+        temporary.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(out)
+    return scores
+
+
+def _score_face(pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+    pairs = [(row, r) for row, r in pairs if "ekman" in row.labels]
+    if not pairs:
+        raise DataError("no row with label_ekman to score a face bundle on")
+    predicted = np.array([EKMAN_7.index(str(r.category)) for _, r in pairs])
+    confidence = [r.confidence or 0.0 for _, r in pairs]
+    return _score_classes(predicted, pairs) | {
+        "calibration_error": metrics.expected_calibration_error(
+            confidence, predicted == [EKMAN_7.index(row.labels["ekman"]) for row, _ in pairs]
+        )
+    }
+
+
+def _score_classes(predicted: np.ndarray, pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+    """Seven Ekman classes: accuracy with an interval over groups, F1, confusion matrix."""
+    label = np.array([EKMAN_7.index(row.labels["ekman"]) for row, _ in pairs])
+    groups = [row.group for row, _ in pairs]
+    count = len(EKMAN_7)
+    matrix = metrics.confusion_matrix(predicted, label, count)
+    f1 = metrics.class_f1(predicted, label, count)
+    recall = matrix.diagonal() / np.maximum(matrix.sum(axis=1), 1)
+    return {
+        "accuracy": metrics.accuracy(predicted, label),
+        "accuracy_interval": list(metrics.bootstrap_interval(predicted == label, groups)),
+        "macro_f1": metrics.macro_f1(predicted, label, count, ENOUGH),
+        "mean_recall": float(recall[matrix.sum(axis=1) > 0].mean()),
+        "f1": {name: _number(f1[k]) for k, name in enumerate(EKMAN_7)},
+        "rows": {name: int(matrix[k].sum()) for k, name in enumerate(EKMAN_7)},
+        "confusion": matrix.tolist(),
+    }
+
+
+def _score_kavan(pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+    labels = [label_arrays(row) for row, _ in pairs]
+    target = np.stack([values for values, _, _ in labels]).astype(float)
+    known = np.stack([mask for _, mask, _ in labels])
+    given = [[r.emotions[e] for e in GIFGIF_17] for _, r in pairs]
+    predicted = np.array(given, float)  # None becomes NaN
+    known &= ~np.isnan(predicted)
+    scores: dict[str, Any] = {}
+    each = metrics.nmse(np.nan_to_num(predicted), target, known)
+    for e, name in enumerate(GIFGIF_17):
+        if known[:, e].sum() > 1 and np.ptp(target[known[:, e], e]) > 0:
+            rho = metrics.spearman(predicted[known[:, e], e], target[known[:, e], e])
+            scores[name] = {"spearman": rho, "nmse": _number(each[e]), "clips": int(known[:, e].sum())}
+    if not scores:
+        raise DataError("no row with a score or label that this bundle predicts")
+    out: dict[str, Any] = {
+        "mean_spearman": float(np.mean([s["spearman"] for s in scores.values()])),
+        "mean_nmse": float(np.mean([s["nmse"] for s in scores.values()])),
+    }
+    labelled = [(c, r) for (_, _, c), (_, r) in zip(labels, pairs, strict=True) if c >= 0]
+    if labelled:
+        right = np.array([QUADRANTS[c] == r.category for c, r in labelled])
+        confidence = [r.confidence or 0.0 for _, r in labelled]
+        out["quadrant_accuracy"] = float(right.mean())
+        out["quadrant_clips"] = len(labelled)
+        out["calibration_error"] = metrics.expected_calibration_error(confidence, right)
+    faces = [(row, r) for row, r in pairs if "ekman" in row.labels]
+    if faces:
+        out |= _score_classes(np.array([_strongest_class(r) for _, r in faces]), faces)
+    return out | {"emotions": scores}
+
+
+def _strongest_class(result: Result) -> int:
+    """Ekman class of the strongest mapped emotion; neutral when none is above 0."""
+    values = {ours: result.emotions[theirs] for ours, theirs in EKMAN_TO_GIFGIF.items()}
+    strongest = max(values, key=lambda name: -2.0 if values[name] is None else float(values[name] or 0.0))
+    return EKMAN_7.index(strongest if (values[strongest] or 0.0) > 0 else "neutral")
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,221 @@
+"""From a run to a bundle: the network as ONNX, its facts, its card.
+
+Weights are rounded to half precision and stored so in ``model.onnx`` (a Cast after each, folded when the
+model is loaded) and in ``weights.safetensors`` (to train on from). Arithmetic stays in single precision, and
+the rounded network is what is checked and scored: nothing changes between what was measured and what ships.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from onnxscript import optimizer
+from safetensors.torch import save_file
+from torch import nn
+
+from moodreel import __version__
+from moodreel.emotions import GIFGIF_17, QUADRANTS
+from moodreel.errors import BundleError
+from moodreel.lab.card import write_card
+from moodreel.lab.models.face_cnn import PIXEL_MEAN, PIXEL_STD, FaceCNN
+from moodreel.lab.models.kavan import Kavan
+from moodreel.lab.networks import OUTPUTS, build_graph, example_input, load_run, read_run_facts
+from moodreel.lab.settings import KavanSettings, Recipe
+from moodreel.runtime.bundle import SYSTEMS, BundleInfo, InputSpec, Labels, Sampling
+
+TOLERANCE = 1e-4
+"""Largest difference between ONNX Runtime and torch on any output before an export is refused."""
+
+FACE_SAMPLING = Sampling(method="rate", fps=4.0, limit=16)
+"""The face network sees four frames a second, at most sixteen a clip."""
+
+HALVE_FROM = 64
+"""Initializers with fewer values stay in single precision: nothing to save."""
+
+
+def export(run: Path, out: Path, score: bool = True) -> None:
+    """Writes the best weights of a run as a bundle folder.
+
+    Args:
+        run: run folder.
+        out: bundle folder; replaced as a whole if it exists, and only once the new one is complete.
+        score: measure the test split of each manifest of the run, and put the scores into the bundle.
+
+    Raises:
+        DataError: the run is incomplete.
+        BundleError: ONNX Runtime and torch disagree, or ``out`` is a folder of something else.
+    """
+    if out.exists() and not (out / "bundle.json").is_file():
+        raise BundleError(f"{out}: exists and is no bundle; choose another folder")
+    recipe, net = load_run(run)
+    facts = read_run_facts(run)
+    _round_weights(net)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        draft = Path(folder) / out.name
+        draft.mkdir()
+        _write_onnx(recipe, net, draft / "model.onnx")
+        save_file(_half_state(net), draft / "weights.safetensors")
+        info = _describe(out.name, recipe, net, facts, draft, scores={})
+        _finish(draft, info)
+        if score:
+            info = _describe(out.name, recipe, net, facts, draft, scores=_measure(draft, facts))
+            _finish(draft, info)
+        if out.exists():
+            shutil.rmtree(out)
+        draft.rename(out)
+
+
+def _measure(bundle: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Test scores of each manifest of the run that still lies where it was and has a test split."""
+    from moodreel.lab.data.manifest import read_manifest
+    from moodreel.lab.evaluate import evaluate
+
+    scores: dict[str, Any] = {}
+    for entry in facts["data"]:
+        path = Path(entry["manifest"])
+        if path.is_file() and any(row.split == "test" for row in read_manifest(path).rows):
+            scores |= evaluate(str(bundle), [path], "test")
+    headline = {
+        f"{name} {key}": values[key]
+        for name, values in scores.items()
+        for key in ("accuracy", "mean_spearman")
+        if key in values
+    }
+    return {"headline": headline, **scores}
+
+
+def _round_weights(net: nn.Module) -> None:
+    for tensor in [*net.parameters(), *net.buffers()]:
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.half().float()
+
+
+def _half_state(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in net.state_dict().items()}
+
+
+def _write_onnx(recipe: Recipe, net: FaceCNN | Kavan, path: Path) -> None:
+    graph = build_graph(net).eval()
+    example = example_input(recipe)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            input_names=["frames"],
+            output_names=list(OUTPUTS[recipe.system]),
+            dynamic_shapes=({0: torch.export.Dim("clips", min=1, max=4096)},),
+            opset_version=18,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+        )
+    assert program is not None
+    # Constants are folded, batch norms not: folded ones would be rounded again, away from the torch network.
+    # ONNX Runtime folds them, in single precision, when it loads the model.
+    optimizer.fold_constants(program.model)
+    optimizer.remove_unused_nodes(program.model)
+    model = program.model_proto
+    _halve_initializers(model)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    _compare(graph, path, [example, example_input(recipe, 1), example_input(recipe, 5)])
+
+
+def _halve_initializers(model: onnx.ModelProto) -> None:
+    """Stores large float32 initializers as float16, each followed by a Cast back."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        if values.size < HALVE_FROM:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _compare(graph: nn.Module, path: Path, inputs: list[torch.Tensor]) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for frames in inputs:
+        with torch.no_grad():
+            expected = graph(frames)
+        for name, ours, theirs in zip(
+            (o.name for o in session.get_outputs()),
+            session.run(None, {"frames": frames.numpy()}),
+            expected,
+            strict=True,
+        ):
+            difference = float(np.abs(ours - theirs.numpy()).max())
+            if not difference <= TOLERANCE:
+                raise BundleError(
+                    f"{path}: output {name} differs from torch by {difference:.2g}, allowed {TOLERANCE:g}"
+                )
+
+
+def _describe(
+    name: str,
+    recipe: Recipe,
+    net: FaceCNN | Kavan,
+    facts: dict[str, Any],
+    folder: Path,
+    scores: dict[str, Any],
+) -> BundleInfo:
+    system = SYSTEMS[recipe.system]
+    supervised = Labels(system.emotions, system.categories)
+    sampling = FACE_SAMPLING
+    mean, std = PIXEL_MEAN, PIXEL_STD
+    if isinstance(net, Kavan):
+        assert isinstance(recipe.model, KavanSettings)
+        supervised = Labels(
+            tuple(e for e, on in zip(GIFGIF_17, net.supervised_emotions.tolist(), strict=True) if on),
+            tuple(q for q, on in zip(QUADRANTS, net.supervised_categories.tolist(), strict=True) if on),
+        )
+        sampling = Sampling(method="segments", count=recipe.model.frames)
+        mean, std = tuple(net.mean.tolist()), tuple(net.std.tolist())  # type: ignore[assignment]
+    size = recipe.model.input_size
+    sources = [{k: entry[k] for k in ("name", "rows", "sha256")} for entry in facts["data"]]
+    return BundleInfo(
+        name=name,
+        system=recipe.system,
+        version=__version__,
+        labels=Labels(system.emotions, system.categories),
+        supervised=supervised,
+        input=InputSpec(size, size, "stretch", mean, std),
+        sampling=sampling,
+        training={
+            "recipe": recipe.to_dict(),
+            "data": sources,
+            "epoch": facts["best"]["epoch"],
+            "validation": facts["best"]["validation"],
+        },
+        scores=scores,
+        licences=("weights: Apache-2.0", *(f"data: {entry['name']}: see card.md" for entry in facts["data"])),
+        sha256={
+            file: hashlib.sha256((folder / file).read_bytes()).hexdigest()
+            for file in ("model.onnx", "weights.safetensors")
+        },
+    )
+
+
+def _finish(folder: Path, info: BundleInfo) -> None:
+    (folder / "bundle.json").write_text(info.to_json(), encoding="utf-8")
+    (folder / "card.md").write_text(write_card(info), encoding="utf-8")

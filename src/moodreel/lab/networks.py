@@ -1,0 +1,125 @@
+"""Networks of runs, rebuilt from a run folder, and what each system exports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from moodreel.errors import DataError, SettingsError
+from moodreel.lab.models.face_cnn import FaceCNN
+from moodreel.lab.models.kavan import Kavan
+from moodreel.lab.settings import FaceSettings, KavanSettings, Recipe, recipe_from_dict
+
+
+class FaceGraph(nn.Module):
+    """What a ``face`` bundle computes: uint8 faces [N, H, W, 3] -> probabilities [N, 7], features [N, 512]."""
+
+    def __init__(self, net: FaceCNN) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Runs the network on pixels."""
+        logits, features = self.net(self.net.normalise(frames))
+        return torch.softmax(logits, dim=1), features
+
+
+class KavanGraph(nn.Module):
+    """What a ``kavan`` bundle computes, from uint8 clips [N, T, H, W, 3].
+
+    Outputs: intensities [N, 17], probabilities [N, 4], attention [N, T, h, w], and the heads read after
+    every frame: frame_intensities [N, T, 17], frame_probabilities [N, T, 4].
+    """
+
+    def __init__(self, net: Kavan) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Runs the network on pixels."""
+        out = self.net(self.net.normalise(frames))
+        probabilities = torch.softmax(out.logits, dim=2)
+        grid = self.net.grid
+        count, length = frames.shape[:2]
+        if out.attention is None:  # a network without attention looks everywhere alike
+            attention = torch.full((count, length, grid, grid), 1.0 / grid**2)
+        else:
+            attention = out.attention.reshape(count, length, grid, grid)
+        return out.intensities[:, -1], probabilities[:, -1], attention, out.intensities, probabilities
+
+
+OUTPUTS = {
+    "face": ("probabilities", "features"),
+    "kavan": ("intensities", "probabilities", "attention", "frame_intensities", "frame_probabilities"),
+}
+"""Names of each system's outputs, in the order its graph gives them."""
+
+
+def build_network(recipe: Recipe) -> FaceCNN | Kavan:
+    """The network of a recipe, at random; weights that a path names are not looked for."""
+    if isinstance(recipe.model, FaceSettings):
+        return FaceCNN(recipe.model)
+    from dataclasses import replace
+
+    return Kavan(replace(recipe.model, backbone_weights="none"))
+
+
+def build_graph(net: FaceCNN | Kavan) -> FaceGraph | KavanGraph:
+    """Wraps a network as its bundle computes it."""
+    return FaceGraph(net) if isinstance(net, FaceCNN) else KavanGraph(net)
+
+
+def example_input(recipe: Recipe, count: int = 2) -> Tensor:
+    """Random uint8 pixels of the shape that the recipe's network takes."""
+    generator = torch.Generator().manual_seed(0)
+    size = recipe.model.input_size
+    shape = (count, size, size, 3)
+    if isinstance(recipe.model, KavanSettings):
+        shape = (count, recipe.model.frames, size, size, 3)  # type: ignore[assignment]
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def read_run_recipe(run: Path) -> Recipe:
+    """The recipe a run was started with.
+
+    Raises:
+        DataError: the folder is no run.
+    """
+    try:
+        return recipe_from_dict(json.loads((run / "recipe.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, SettingsError) as error:
+        raise DataError(f"{run}: not a run folder (no readable recipe.json: {error})") from error
+
+
+def read_run_facts(run: Path) -> dict[str, Any]:
+    """What a run was trained on (``data.json``) and how it validated (``best.json``).
+
+    Raises:
+        DataError: they are missing.
+    """
+    try:
+        data = json.loads((run / "data.json").read_text(encoding="utf-8"))
+        best = json.loads((run / "best.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{run}: the run has not validated yet (no readable data.json and best.json)") from error
+    return {"data": data, "best": best}
+
+
+def load_run(run: Path) -> tuple[Recipe, FaceCNN | Kavan]:
+    """Recipe and best network of a run, in evaluation mode.
+
+    Raises:
+        DataError: the folder is no run, or holds no weights yet.
+    """
+    recipe = read_run_recipe(run)
+    net = build_network(recipe)
+    try:
+        net.load_state_dict(load_file(run / "best.safetensors"))
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{run}: cannot load best.safetensors: {' '.join(str(error).split())[:200]}") from error
+    return recipe, net.eval()

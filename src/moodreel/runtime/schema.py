@@ -1,0 +1,281 @@
+"""What ``bundle.json`` says: one dataclass to write it and to read it.
+
+Only the standard library is imported here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from moodreel.emotions import EKMAN_7, GIFGIF_17, MEC_8, QUADRANTS
+from moodreel.errors import BundleError, SettingsError
+
+FORMAT = 1
+"""Version of ``bundle.json`` that this package reads and writes."""
+
+
+@dataclass(frozen=True)
+class System:
+    """What the bundles of one system have in common.
+
+    Attributes:
+        emotions: emotions it gives an intensity for.
+        categories: classes it gives a probability for.
+        axes: of the network's input ``frames``: ``NTHWC`` (clips) or ``NHWC`` (single frames).
+        outputs: outputs of the network the runtime reads -> size of the last axis, None where free. Empty for
+            a system that this version cannot run.
+    """
+
+    emotions: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    axes: str = "NTHWC"
+    outputs: Mapping[str, int | None] = field(default_factory=dict)
+
+
+SYSTEMS: Mapping[str, System] = {
+    "kavan": System(
+        emotions=GIFGIF_17,
+        categories=QUADRANTS,
+        axes="NTHWC",
+        outputs={
+            "intensities": 17,
+            "probabilities": 4,
+            "attention": None,
+            "frame_intensities": 17,
+            "frame_probabilities": 4,
+        },
+    ),
+    "face": System(categories=EKMAN_7, axes="NHWC", outputs={"probabilities": 7}),
+    "caca-rnn": System(categories=MEC_8),
+    "sta": System(),
+}
+"""The systems a bundle may name."""
+
+
+def _require(ok: bool, name: str, value: object, expected: str) -> None:
+    if not ok:
+        raise SettingsError(name, value, expected)
+
+
+def _is_whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value - value == 0
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Names of scores: emotions with an intensity, and classes with a probability."""
+
+    emotions: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What the network looks at. Normalisation happens inside the graph; mean and std are facts.
+
+    Attributes:
+        height, width: pixels.
+        resize: ``stretch``: the full frame is resized to height x width, whatever its shape.
+        mean, std: per RGB channel, of pixel values in [0, 1].
+    """
+
+    height: int
+    width: int
+    resize: str = "stretch"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            _require(_is_whole(value, 1, 4096), f"input.{name}", value, "a whole number of pixels, 1 to 4096")
+        _require(self.resize == "stretch", "input.resize", self.resize, "'stretch'")
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            _require(len(value) == 3 and all(map(_is_number, value)), f"input.{name}", value, "three numbers")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which instants of a clip the network sees.
+
+    Attributes:
+        method: ``segments``: the middle of each of ``count`` equal segments of time; ``rate``: ``fps``
+            instants a second from the start, or ``limit`` segments where those would be more than ``limit``.
+        count: for ``segments``.
+        fps, limit: for ``rate``; a limit of None is no limit.
+    """
+
+    method: str
+    count: int | None = None
+    fps: float | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        at = "sampling."
+        _require(self.method in ("segments", "rate"), f"{at}method", self.method, "'segments' or 'rate'")
+        if self.method == "segments":
+            _require(_is_whole(self.count, 1, 4096), f"{at}count", self.count, "a whole number, 1 to 4096")
+            _require(self.fps is None, f"{at}fps", self.fps, "nothing, with method 'segments'")
+            _require(self.limit is None, f"{at}limit", self.limit, "nothing, with method 'segments'")
+        else:
+            ok = _is_number(self.fps) and self.fps is not None and 0 < self.fps <= 1000
+            _require(ok, f"{at}fps", self.fps, "frames a second, above 0, at most 1000")
+            ok = self.limit is None or _is_whole(self.limit, 1, 4096)
+            _require(ok, f"{at}limit", self.limit, "a whole number, 1 to 4096, or nothing")
+            _require(self.count is None, f"{at}count", self.count, "nothing, with method 'rate'")
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """What ``bundle.json`` says.
+
+    Attributes:
+        name: of the bundle.
+        system: a key of :data:`SYSTEMS`.
+        version: of the bundle.
+        labels: of the network's outputs, in their order: the system's own.
+        supervised: those of ``labels`` that a training source supervised; any other comes out as None.
+        input: size and normalisation.
+        sampling: which instants of a clip are looked at.
+        training: free: sources, recipe, seed.
+        scores: free: measured scores. ``scores["headline"]`` (name -> number) is what ``moodreel models``
+            prints.
+        licences: notes on code, weights and data.
+        sha256: file name -> hex digest; ``model.onnx`` must be there.
+        format: of the file.
+
+    Raises:
+        SettingsError: a field has a value that is not allowed.
+    """
+
+    name: str
+    system: str
+    version: str
+    labels: Labels
+    supervised: Labels
+    input: InputSpec
+    sampling: Sampling
+    training: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    licences: tuple[str, ...] = ()
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        _require(self.format == FORMAT, "format", self.format, f"{FORMAT}, the format this version reads")
+        for name in ("name", "version"):
+            value = getattr(self, name)
+            _require(isinstance(value, str) and value.isprintable() and value != "", name, value, "a text")
+        _require(self.system in SYSTEMS, "system", self.system, "one of " + ", ".join(SYSTEMS))
+        for name in ("emotions", "categories"):
+            own: tuple[str, ...] = getattr(SYSTEMS[self.system], name)
+            given: tuple[str, ...] = getattr(self.labels, name)
+            expected = f"those of {self.system}: {', '.join(own) or 'none'}"
+            _require(given == own, f"labels.{name}", list(given), expected)
+            given = getattr(self.supervised, name)
+            ok = set(given) <= set(own) and len(set(given)) == len(given)
+            _require(ok, f"supervised.{name}", list(given), f"some of labels.{name}, each once")
+        digest = self.sha256.get("model.onnx")
+        _require(digest is not None, "sha256", dict(self.sha256), "an entry 'model.onnx'")
+
+    def to_json(self) -> str:
+        """The text of ``bundle.json``, ending in a newline."""
+        content = asdict(self)
+        content["sampling"] = {k: v for k, v in content["sampling"].items() if v is not None}
+        return json.dumps({"format": content.pop("format"), **content}, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "bundle.json") -> BundleInfo:
+        """Reads the text of ``bundle.json``.
+
+        Args:
+            text: of the file.
+            source: name of the file, for messages.
+
+        Raises:
+            BundleError: naming file and field.
+        """
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise BundleError(f"{source}: not JSON: {error}") from error
+        try:
+            return cls(**_shape_fields(content))
+        except SettingsError as error:
+            raise BundleError(f"{source}: {error}") from error
+
+
+_FIELDS: Mapping[str, tuple[type, bool]] = {
+    "format": (int, True),
+    "name": (str, True),
+    "system": (str, True),
+    "version": (str, True),
+    "labels": (dict, True),
+    "supervised": (dict, True),
+    "input": (dict, True),
+    "sampling": (dict, True),
+    "training": (dict, False),
+    "scores": (dict, False),
+    "licences": (list, False),
+    "sha256": (dict, True),
+}
+"""Field of ``bundle.json`` -> its type, and whether it must be there."""
+
+_TYPE_NAMES = {int: "a whole number", str: "a text", dict: "an object", list: "a list"}
+
+
+def _shape_fields(content: object) -> dict[str, Any]:
+    """Checks the types of JSON fields, and builds the nested dataclasses."""
+    if not isinstance(content, dict):
+        raise SettingsError("(top level)", type(content).__name__, "an object")
+    if "format" in content:  # first: another format may have other fields
+        ok = content["format"] == FORMAT
+        _require(ok, "format", content["format"], f"{FORMAT}, the format this version reads")
+    for name, (kind, needed) in _FIELDS.items():
+        _require(name in content or not needed, name, None, f"{_TYPE_NAMES[kind]}, but it is missing")
+        if name in content:
+            _require(isinstance(content[name], kind), name, content[name], _TYPE_NAMES[kind])
+    for name in content:
+        _require(name in _FIELDS, name, content[name], f"no such field in format {FORMAT}")
+    fields = dict(content)
+    fields["labels"] = Labels(**_shape_nested(content, "labels", Labels))
+    fields["supervised"] = Labels(**_shape_nested(content, "supervised", Labels))
+    fields["input"] = InputSpec(**_shape_nested(content, "input", InputSpec))
+    fields["sampling"] = Sampling(**_shape_nested(content, "sampling", Sampling))
+    fields["licences"] = _read_texts("licences", content.get("licences", []))
+    for name, digest in content["sha256"].items():
+        ok = isinstance(digest, str) and len(digest) == 64 and set(digest) <= set("0123456789abcdef")
+        _require(ok, f"sha256.{name}", digest, "64 hex digits in lower case")
+    return fields
+
+
+def _shape_nested(content: dict[str, Any], name: str, kind: type) -> dict[str, Any]:
+    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    required = {InputSpec: ("height", "width"), Sampling: ("method",)}.get(kind, ())
+    fields: dict[str, Any] = {}
+    for key in required:
+        _require(key in content[name], f"{name}.{key}", None, "a value, but it is missing")
+    for key, value in content[name].items():
+        _require(key in known, f"{name}.{key}", value, f"no such field; known: {', '.join(known)}")
+        if key in ("mean", "std"):
+            _require(isinstance(value, list), f"{name}.{key}", value, "three numbers")
+            value = tuple(value)
+        elif kind is Labels:
+            value = _read_texts(f"{name}.{key}", value)
+        fields[key] = value
+    return fields
+
+
+def _read_texts(name: str, value: object) -> tuple[str, ...]:
+    ok = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+    _require(ok, name, value, "a list of texts")
+    assert isinstance(value, list)
+    return tuple(value)
