@@ -166,8 +166,16 @@ def test_fit(text, width, keep, fitted):
 def test_columns_and_scores():
     text = format_columns(("name", "n"), [("寿司", "1"), ("a", "22")], Style(Screen(False)))
     assert text == "name  n\n寿司  1\na     22\n"
-    scores = format_scores({"a": {"b": 0.5, "c": 3}, "d": None}, Style(Screen(False)))
-    assert [line.split() for line in scores.splitlines()[1:]] == [["a.b", "0.5000"], ["a.c", "3"], ["d", "-"]]
+    nested = {"a": {"b": 0.5, "c": 3}, "d": None, "e": [0.25, 1], "f": [[12, 3], [0, 456]]}
+    lines = format_scores(nested, Style(Screen(False))).splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["a.b", "0.5000"],
+        ["a.c", "3"],
+        ["d", "-"],
+        ["e", "0.2500", "1"],
+        ["f[0]", "12", "3"],
+        ["f[1]", "0", "456"],
+    ]
 
 
 def test_progress_off_a_terminal_is_a_plain_line_every_few_seconds():

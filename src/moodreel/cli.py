@@ -194,14 +194,9 @@ def _check_out(path: Path) -> None:
 
 def _predict_one(recognizer: Recognizer, path: str, abstain: float | None) -> int:
     """Prints a chart. Returns 1 when the input failed."""
-    from moodreel.errors import MediaError
     from moodreel.report.terminal import Style, format_chart
 
-    try:
-        result = recognizer(path, abstain=abstain)
-    except MediaError as error:
-        _complain(str(error))
-        return 1
+    result = next(recognizer.map([path], workers=1, abstain=abstain))  # fails as it would among many
     if result.error is not None:
         _complain(f"{result.source}: {result.error}")
         return 1
@@ -299,8 +294,8 @@ def models(
 
 def _list_headline(scores: Any) -> list[tuple[str, float]]:
     """The scores to show of a bundle: those under "headline", else the first three numbers at the top."""
-    chosen = scores.get("headline", scores)
-    return [(name, value) for name, value in chosen.items() if isinstance(value, int | float)][:3]
+    chosen, most = (scores["headline"], None) if "headline" in scores else (scores, 3)
+    return [(name, value) for name, value in chosen.items() if isinstance(value, int | float)][:most]
 
 
 @contextmanager
@@ -346,7 +341,7 @@ def evaluate(
     with _lab("evaluate"):
         from moodreel.lab.evaluate import evaluate as run
 
-        scores = run(target, data, split, out)
+        scores = run(target, data, split)
     from moodreel.report.terminal import Style, format_scores
 
     if out is not None:

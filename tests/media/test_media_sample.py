@@ -91,6 +91,9 @@ def test_frames_nearest_is_the_earliest_of_the_nearest(starts, times):
 
 def test_ties_go_to_the_earlier_frame():
     assert frames_nearest([0.0, 0.1, 0.2], [0.05, 0.15, 0.1500001, 9.0]).tolist() == [0, 1, 2, 2]
+    hundredths = np.arange(300) / 100  # in floats, 0.05 is nearer to 0.06 than to 0.04
+    found = frames_nearest(hundredths[::2], hundredths[1:-1:2])
+    assert found.tolist() == list(range(149))
     assert frames_showing([0.0, 0.1, 0.2], [0.0999, 0.1, -1.0]).tolist() == [0, 1, 0]
 
 

@@ -1,5 +1,6 @@
 """Video: written by PyAV with known levels and times, read back by PTS."""
 
+import contextlib
 import io
 from fractions import Fraction
 
@@ -184,21 +185,15 @@ def test_broken_video_is_an_error_or_what_is_there_and_silent(kind, capfd):
     full = read_clip(whole)
     rng = np.random.default_rng(1)
     for end in (12, 40, 200, len(whole) // 3, len(whole) - 40):
-        try:
-            clip = read_clip(whole[:end])
-        except (CorruptMedia, UnsupportedMedia) as error:
-            assert "\n" not in str(error)
-        else:
-            assert len(clip) <= len(full)
+        with contextlib.suppress(CorruptMedia, UnsupportedMedia):
+            assert len(read_clip(whole[:end])) <= len(full)
     for _ in range(6):
         noise = bytearray(whole)
         for place in rng.integers(40, len(whole), 60):
             noise[place] = int(rng.integers(256))
-        try:
+        with contextlib.suppress(CorruptMedia, UnsupportedMedia, LimitExceeded):
             media = open_media(bytes(noise))
             sample_media(media, segment_times(min(media.duration, 100.0), 4))
-        except (CorruptMedia, UnsupportedMedia, LimitExceeded) as error:
-            assert "\n" not in str(error)
     printed = capfd.readouterr()
     assert printed.out + printed.err == ""
 

@@ -54,7 +54,8 @@ def draw_heatmap(
     pooled = np.einsum("...j,...jr,...jc->...rc", weight, along[0], along[1])
     flat = pooled.reshape(*pooled.shape[:-2], -1) / temperature
     raised = np.exp(flat - flat.max(axis=-1, keepdims=True))
-    return (raised / raised.sum(axis=-1, keepdims=True)).reshape(pooled.shape)
+    heatmap: FloatArray = raised / raised.sum(axis=-1, keepdims=True)
+    return heatmap.reshape(pooled.shape)
 
 
 def _pooling(size: int, cells: int) -> FloatArray:

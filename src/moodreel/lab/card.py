@@ -9,7 +9,7 @@ from moodreel.emotions import EKMAN_7
 from moodreel.runtime.bundle import BundleInfo
 
 WHAT = {
-    "face": "Still-image expression classifier: one face (or a whole frame taken as the face) -> 7 classes.",
+    "face": "Still-image expression classifier: one face (or a whole frame taken as one) -> 7 classes.",
     "kavan": (
         "KAVAN, preset compact: facial attention and a two-tier HS-LSTM over 8 frames of a clip -> 17 emotion "
         "intensities in [-1, 1], one of 4 circumplex quadrants, attention maps "
@@ -19,23 +19,25 @@ WHAT = {
 
 SOURCES = {
     "fer2013": (
-        "FER2013 (ICML 2013 challenge): 48x48 grey faces found by web search. Published for research; the rights "
-        "of the web images are unclear, none is redistributed. Test: the public test; persons are unknown."
+        "FER2013 (ICML 2013 challenge): 48x48 grey faces found by web search. Published for research; the "
+        "rights of the web images are unclear, none is redistributed. Test: the public test; persons are "
+        "unknown."
     ),
     "stills": (
-        "Press and film stills (muxspace/facial_expressions, repository Apache-2.0) with person ids. The labels are "
-        "open, the rights of the photographs unclear, none is redistributed; two raters made 90 % of the labels. "
-        "Test: persons that were in no other split."
+        "Press and film stills (muxspace/facial_expressions, repository Apache-2.0) with person ids. The "
+        "labels are open, the rights of the photographs unclear, none is redistributed; two raters made 90 % "
+        "of the labels. Test: persons that were in no other split."
     ),
     "stills_clips": (
-        "The stills of the test persons composed into moving GIFs (python -m moodreel.lab.data.compose): face at "
-        "20-100 % of the frame over drawn backgrounds. Test only."
+        "The stills of the test persons composed into moving GIFs (`python -m moodreel.lab.data.compose`): "
+        "face at 20-100 % of the frame over drawn backgrounds. Test only."
     ),
     "emoji": (
-        "Google Noto animated emoji (CC BY 4.0), drawn from Lottie, with the human ratings of EmoTag1200 (MIT). "
-        "Test: code points that were in no other split. Few rated emoji: the intervals are wide."
+        "Google Noto animated emoji (CC BY 4.0), drawn from Lottie, with the human ratings of EmoTag1200 "
+        "(MIT). Test: code points that were in no other split. Few rated emoji: scores are uncertain."
     ),
 }
+"""What is known of the data sets that our adapters read, by manifest name; others are named only."""
 
 LIMITS = """\
 - Not for decisions about people. Expressions are not feelings: a label says what raters saw in a picture. In the
@@ -52,7 +54,10 @@ def write_card(info: BundleInfo) -> str:
     lines += ["## Trained on", ""]
     for source in info.training["data"]:
         name = source["name"]
-        lines.append(f"- **{name}** ({source['rows']} rows, manifest sha256 {source['sha256'][:12]}): " + SOURCES.get(name, ""))
+        lines.append(
+            f"- **{name}** ({source['rows']} rows, manifest sha256 {source['sha256'][:12]}): "
+            + SOURCES.get(name, "")
+        )
     if info.system == "kavan":
         absent = [e for e in info.labels.emotions if e not in info.supervised.emotions]
         missing = [q for q in info.labels.categories if q not in info.supervised.categories]
@@ -60,9 +65,11 @@ def write_card(info: BundleInfo) -> str:
         if absent:
             lines.append(f"No source supervised {', '.join(absent)}: these come out as null.")
         if missing:
-            lines.append(f"No clip belonged to the quadrant {', '.join(missing)}: its probability comes out as null.")
+            lines.append(
+                f"No clip belonged to the quadrant {', '.join(missing)}: its probability comes out as null."
+            )
         lines += [
-            "Pictures with a class label give +1 to its emotion and -1 to the other five; neutral gives -1 to all.",
+            "A class label gives +1 to its emotion and -1 to the other five; neutral gives -1 to all.",
             "EmoTag's 0-1 becomes 2 x - 1.",
         ]
     train = recipe["train"]
@@ -98,7 +105,11 @@ def _score_section(name: str, scores: Mapping[str, Any]) -> list[str]:
         lines += ["| emotion | Spearman | nMSE | clips |", "|---|---|---|---|"]
         for emotion, row in scores["emotions"].items():
             lines.append(f"| {emotion} | {row['spearman']:.3f} | {row['nmse']:.3f} | {row['clips']} |")
-        lines += ["", "nMSE is the error over the variance of this split's labels: always saying their mean gives 1.", ""]
+        lines += [
+            "",
+            "nMSE is the error over the variance of this split's labels: always saying their mean gives 1.",
+            "",
+        ]
     if "confusion" in scores:
         lines += ["Row: true class, column: predicted class.", ""]
         lines += ["| | " + " | ".join(EKMAN_7) + " | F1 |", "|---" * (len(EKMAN_7) + 2) + "|"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,14 +21,13 @@ ENOUGH = 30
 """A class with fewer rows than this is listed, but not part of the macro-F1."""
 
 
-def evaluate(target: str, data: Sequence[Path], split: str = "test", out: Path | None = None) -> dict[str, Any]:
+def evaluate(target: str, data: Sequence[Path], split: str = "test") -> dict[str, Any]:
     """Scores a run or a bundle on one split of each manifest.
 
     Args:
         target: run folder, bundle folder or zip, or the name of a bundle that ships.
         data: manifests.
         split: which rows.
-        out: JSON file to write the scores to.
 
     Returns:
         manifest name -> score name -> number, list or nested dict. Rows that cannot be read are counted as
@@ -44,7 +42,7 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test", out: Path |
         with tempfile.TemporaryDirectory() as folder:
             bundle = Path(folder) / "run"
             export(Path(target), bundle, score=False)
-            return evaluate(str(bundle), data, split, out)
+            return evaluate(str(bundle), data, split)
     recognizer = load(target)
     score = {"kavan": _score_kavan, "face": _score_face}[recognizer.info.system]
     scores: dict[str, Any] = {}
@@ -56,10 +54,6 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test", out: Path |
         if not pairs:
             raise DataError(f"{path}: none of the {len(rows)} clips could be read: {results[0].error}")
         scores[manifest.name] = {"clips": len(pairs), "failed": len(rows) - len(pairs), **score(pairs)}
-    if out is not None:
-        temporary = out.with_name(out.name + ".tmp")
-        temporary.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(out)
     return scores
 
 

@@ -66,6 +66,7 @@ def export(run: Path, out: Path, score: bool = True) -> None:
         draft.mkdir()
         _write_onnx(recipe, net, draft / "model.onnx")
         save_file(_half_state(net), draft / "weights.safetensors")
+        (draft / "weights.safetensors").chmod((draft / "model.onnx").stat().st_mode)  # it writes 0600
         info = _describe(out.name, recipe, net, facts, draft, scores={})
         _finish(draft, info)
         if score:
@@ -190,7 +191,7 @@ def _describe(
             tuple(q for q, on in zip(QUADRANTS, net.supervised_categories.tolist(), strict=True) if on),
         )
         sampling = Sampling(method="segments", count=recipe.model.frames)
-        mean, std = tuple(net.mean.tolist()), tuple(net.std.tolist())  # type: ignore[assignment]
+        mean, std = tuple(net.mean.tolist()), tuple(net.std.tolist())
     size = recipe.model.input_size
     sources = [{k: entry[k] for k in ("name", "rows", "sha256")} for entry in facts["data"]]
     return BundleInfo(

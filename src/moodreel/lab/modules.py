@@ -42,6 +42,10 @@ class TrainModule(pl.LightningModule):
         """Scores of the validation epoch just run; "score" decides which weights are kept (larger wins)."""
         raise NotImplementedError
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seeds dropout by step, so that a resumed run goes on as an uninterrupted one would."""
+        torch.manual_seed(self.settings.seed * 1_000_003 + self.global_step)
+
     def configure_optimizers(self) -> Any:
         """AdamW with a one-cycle learning rate; no decay on biases, norms and scalars."""
         groups: dict[tuple[float, float], list[Tensor]] = {}
@@ -150,8 +154,9 @@ class KavanModule(TrainModule):
         if model.weight_keypoints and out.attention is not None:
             parts["keypoints"] = keypoint_loss(batch["heatmap"], out.attention, batch["supervised"])
             loss = loss + model.weight_keypoints * parts["keypoints"]  # Eq. 9
-        self.log_dict({f"train/{name}": value for name, value in parts.items()})
-        self.log("train/loss", loss, prog_bar=True)
+        parts_by_name = {f"train/{name}": value for name, value in parts.items()}
+        self.log_dict(parts_by_name, on_step=False, on_epoch=True, batch_size=len(scores))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(scores))
         return loss
 
     def on_validation_epoch_start(self) -> None:

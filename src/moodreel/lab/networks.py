@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -17,7 +19,7 @@ from moodreel.lab.settings import FaceSettings, KavanSettings, Recipe, recipe_fr
 
 
 class FaceGraph(nn.Module):
-    """What a ``face`` bundle computes: uint8 faces [N, H, W, 3] -> probabilities [N, 7], features [N, 512]."""
+    """What a ``face`` bundle computes: uint8 [N, H, W, 3] -> probabilities [N, 7], features [N, 512]."""
 
     def __init__(self, net: FaceCNN) -> None:
         super().__init__()
@@ -64,8 +66,6 @@ def build_network(recipe: Recipe) -> FaceCNN | Kavan:
     """The network of a recipe, at random; weights that a path names are not looked for."""
     if isinstance(recipe.model, FaceSettings):
         return FaceCNN(recipe.model)
-    from dataclasses import replace
-
     return Kavan(replace(recipe.model, backbone_weights="none"))
 
 
@@ -106,7 +106,9 @@ def read_run_facts(run: Path) -> dict[str, Any]:
         data = json.loads((run / "data.json").read_text(encoding="utf-8"))
         best = json.loads((run / "best.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{run}: the run has not validated yet (no readable data.json and best.json)") from error
+        raise DataError(
+            f"{run}: the run has not validated yet (no readable data.json and best.json)"
+        ) from error
     return {"data": data, "best": best}
 
 
@@ -120,6 +122,8 @@ def load_run(run: Path) -> tuple[Recipe, FaceCNN | Kavan]:
     net = build_network(recipe)
     try:
         net.load_state_dict(load_file(run / "best.safetensors"))
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"{run}: cannot load best.safetensors: {' '.join(str(error).split())[:200]}") from error
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise DataError(
+            f"{run}: cannot load best.safetensors: {' '.join(str(error).split())[:200]}"
+        ) from error
     return recipe, net.eval()

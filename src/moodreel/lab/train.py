@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from moodreel.errors import BundleError, DataError, SettingsError
 from moodreel.lab.data.augment import FaceAugment
-from moodreel.lab.data.clips import ClipDataset, WeightedSampler, draw_weights, seed_worker
+from moodreel.lab.data.clips import ClipDataset, WeightedSampler, calm_worker, draw_weights
 from moodreel.lab.data.faces import BatchSampler, FaceDataset
 from moodreel.lab.data.labels import find_supervised, intensities_of
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
@@ -186,7 +187,7 @@ def _build_kavan(
             batch_size=settings.batch,
             drop_last=True,
             num_workers=settings.workers,
-            worker_init_fn=seed_worker,
+            worker_init_fn=calm_worker,
             persistent_workers=settings.workers > 0,
         ),
         DataLoader(held, batch_size=settings.batch),
@@ -224,7 +225,10 @@ def start_from(net: nn.Module, init: str) -> list[str]:
     ]
     if not files:
         raise BundleError(f"{init}: no best.safetensors (run) or weights.safetensors (bundle) to start from")
-    stored = load_file(files[0])
+    try:
+        stored = load_file(files[0])
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{files[0]}: cannot read the weights: {error}") from error
     own = net.state_dict()
     taken = {k: v.to(own[k].dtype) for k, v in stored.items() if k in own and own[k].shape == v.shape}
     if not taken:
@@ -236,8 +240,15 @@ def start_from(net: nn.Module, init: str) -> list[str]:
 
 def _trainer(recipe: Recipe, out: Path) -> pl.Trainer:
     # What Lightning warns about here is meant: few workers on few cores, one process.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    for known in (
+        "does not have many workers",
+        "is not empty",
+        "smaller than the logging interval",
+        "LeafSpec",
+    ):
+        warnings.filterwarnings("ignore", message=f".*{known}.*")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    version = len(list((out / "logs").glob("version_*")))  # a resumed run logs beside what is there
     callbacks: list[Callback] = [KeepBest(out)]
     if recipe.train.ema:
         callbacks.append(EMAWeightAveraging(decay=recipe.train.ema))
@@ -250,7 +261,7 @@ def _trainer(recipe: Recipe, out: Path) -> pl.Trainer:
         max_epochs=recipe.train.epochs,
         precision="bf16-mixed" if recipe.train.precision == "bf16" else "32-true",
         callbacks=callbacks,
-        logger=[CSVLogger(out, name="logs", version=""), TensorBoardLogger(out, name="logs", version="")],
+        logger=[CSVLogger(out, "logs", version), TensorBoardLogger(out, "logs", version)],
         gradient_clip_val=5.0,
         num_sanity_val_steps=0,
         log_every_n_steps=20,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from moodreel.media.limits import Limits
 from moodreel.types import UInt8Array
 
 Pixels = npt.NDArray[np.uint32]
+Canvas: TypeAlias = npt.NDArray[Any]  # [H, W] Pixels, or uint16 palette indices
 
 #: Boxes that the planner keeps of a region; past it the region is taken too large, which only costs time.
 MAX_RECTS = 12
@@ -57,31 +59,48 @@ class GifMedia(Media):
             yield index, resize(view, size)
 
     def _canvases(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
-        """Yields (index, canvas [H, W, 4]); the canvas is a view that the next step changes."""
+        """Yields (index, canvas [H, W, 4]); the next step may change the canvas."""
         try:
             painter = _Painter(self._data, self._frames, self.width, self.height, mode)
             for index in indices:
                 if self._frames:
                     painter.paint(index)
-                yield index, painter.canvas.view(np.uint8).reshape(self.height, self.width, 4)
+                yield index, painter.show().view(np.uint8).reshape(self.height, self.width, 4)
         except MemoryError:
             raise LimitExceeded(self.source, "out of memory while decoding a GIF") from None
 
 
 class _Painter:
-    """One canvas, and what is on it."""
+    """One canvas, and what is on it.
+
+    Most animations have one colour table throughout. Their canvas holds palette indices, 256 standing for
+    "nothing", and becomes colours only when shown: half the bytes to move for each image, and no colour
+    lookup for the images in between.
+    """
 
     def __init__(self, data: bytes, frames: list[GifFrame], width: int, height: int, mode: Mode) -> None:
         # In mode "rgb" a transparent pixel is stored as white with alpha 0: over white it is then done.
-        self._blank = _pack(np.array([255, 255, 255, 0] if mode == "rgb" else [0, 0, 0, 0], np.uint8))[0]
-        self.canvas: Pixels = np.full((height, width), self._blank, np.uint32)
+        nothing = _pack(np.array([255, 255, 255, 0] if mode == "rgb" else [0, 0, 0, 0], np.uint8))[0]
         self._data = data
+        self._palettes: dict[tuple[int, int], Pixels] = {}
+        self._colours: Pixels | None = None  # given: the canvas holds indices into it
+        self._blank: int | np.uint32 = nothing
+        if len({frame.palette for frame in frames}) == 1:
+            self._blank = 256
+            self._colours = np.append(self._palette(frames[0]), nothing)
+        kind = np.uint32 if self._colours is None else np.uint16
+        self._canvas: Canvas = np.full((height, width), self._blank, kind)
         self._frames = frames
         self._painted = -1  # the frame that is on the canvas, before its disposal
-        self._under: Pixels | None = None  # what that frame covered, if its disposal restores it
+        self._under: Canvas | None = None  # what that frame covered, if its disposal restores it
         # Whether complete-looking opaque images are taken to be so: until one turns out to lack pixels.
         self._trusting = True
-        self._palettes: dict[tuple[int, int], Pixels] = {}
+
+    def show(self) -> Pixels:
+        """The canvas as pixels [H, W]; it may be the canvas itself."""
+        if self._colours is None:
+            return self._canvas
+        return np.take(self._colours, self._canvas)
 
     def paint(self, target: int) -> None:
         """Brings the canvas to frame ``target``, which must not be earlier than the last one."""
@@ -90,7 +109,7 @@ class _Painter:
             self._trusting = False
             self._painted = -1
             self._under = None
-            self.canvas.fill(self._blank)
+            self._canvas.fill(self._blank)
 
     def _try(self, target: int) -> bool:
         first, drawn = self._plan(target)
@@ -116,7 +135,7 @@ class _Painter:
         Walks back with the region whose pixels are still unknown, until it is empty or the canvas as it
         stands supplies the rest.
         """
-        height, width = self.canvas.shape
+        height, width = self._canvas.shape
         unknown = [Rect(0, 0, width, height)]
         drawn: set[int] = set()
         index = target
@@ -126,7 +145,8 @@ class _Painter:
             if index == target or frame.disposal not in (CLEAR, RESTORE):
                 if any(not part.cut(frame.rect).empty for part in unknown):
                     drawn.add(index)
-                    settled = frame.opaque and self._trusting
+                    # What a restoring target covers is needed again, for the target after it.
+                    settled = frame.opaque and self._trusting and frame.disposal != RESTORE
             else:
                 settled = frame.disposal == CLEAR
             if settled:
@@ -136,7 +156,7 @@ class _Painter:
             index -= 1
         return index, drawn
 
-    def _dispose(self, index: int, under: Pixels | None) -> None:
+    def _dispose(self, index: int, under: Canvas | None) -> None:
         frame = self._frames[index]
         if frame.disposal == CLEAR:
             self._box(frame.rect).fill(self._blank)
@@ -151,7 +171,6 @@ class _Painter:
         box = self._box(frame.rect)
         height, width = box.shape
         indices = indices[:height, :width]
-        palette = self._palette(frame)
         visible: npt.NDArray[np.bool_] | None = None
         if frame.transparent is not None:
             visible = indices != frame.transparent
@@ -163,15 +182,17 @@ class _Painter:
         if known is not None:
             cut = known[:height, :width]
             visible = cut if visible is None else visible & cut
-        colours_at = np.take(palette, indices, mode="clip")
+        drawn: Canvas = indices
+        if self._colours is None:
+            drawn = np.take(self._palette(frame), indices)
         if visible is None:
-            box[...] = colours_at
+            box[...] = drawn
         else:
-            np.copyto(box, colours_at, where=visible)
+            np.copyto(box, drawn, where=visible)
         return known is None
 
-    def _box(self, rect: Rect) -> Pixels:
-        return self.canvas[rect.top : max(rect.bottom, rect.top), rect.left : max(rect.right, rect.left)]
+    def _box(self, rect: Rect) -> Canvas:
+        return self._canvas[rect.top : max(rect.bottom, rect.top), rect.left : max(rect.right, rect.left)]
 
     def _palette(self, frame: GifFrame) -> Pixels:
         """[256] RGBA of the image's colour table; a ramp of grey where the file has none."""

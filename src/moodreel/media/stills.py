@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -37,6 +38,9 @@ _UPRIGHT = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+
+
+_PILLOW_BOUND = threading.Lock()
 
 
 class Animation(NamedTuple):
@@ -200,9 +204,7 @@ def _plugin(kind: str, data: bytes) -> Any:
 
         return PngImageFile(stream)
     if kind == "webp":
-        from PIL.WebPImagePlugin import WebPImageFile
-
-        return WebPImageFile(stream)
+        return _open_webp(stream)
     if kind == "jpeg":
         from PIL.JpegImagePlugin import JpegImageFile
 
@@ -210,6 +212,20 @@ def _plugin(kind: str, data: bytes) -> Any:
     from PIL.BmpImagePlugin import BmpImageFile
 
     return BmpImageFile(stream)
+
+
+def _open_webp(stream: io.BytesIO) -> Any:
+    from PIL import Image
+    from PIL.WebPImagePlugin import WebPImageFile
+
+    # The one plugin that applies Pillow's process-wide bound by itself; ours was applied before.
+    with _PILLOW_BOUND:
+        bound = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            return WebPImageFile(stream)
+        finally:
+            Image.MAX_IMAGE_PIXELS = bound
 
 
 def _upright(image: Any) -> Any:

@@ -11,6 +11,8 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,10 +177,10 @@ class VideoMedia(Media):
 
     def _timeline(self) -> Timeline:
         index = self._index
-        unit = index.time_base
+        up, down = index.time_base.numerator, index.time_base.denominator
         # Whole numbers up to the division: a start is the exact quotient, rounded once.
-        starts = np.array([float((pts - index.pts[0]) * unit) for pts in index.pts])
-        raw = np.array([float(duration * unit) for duration in index.durations])
+        starts = np.array([(pts - index.pts[0]) * up / down for pts in index.pts])
+        raw = np.array([duration * up / down for duration in index.durations])
         durations = np.empty(len(starts))
         durations[:-1] = np.diff(starts)
         if len(starts) == 1 or raw[-1] > 0:
@@ -296,14 +298,16 @@ class _Feed:
         except av.FFmpegError:
             packet = None
         for landed in self._index.keys:
-            if packet is not None and landed.pts == packet.pts and landed.number < key.number:
-                self._next = landed.number + 1  # its packet was just read
+            if packet is not None and landed.pts == packet.pts and landed.number <= key.number:
+                self._next = landed.number
+                self._packets = chain([packet], self._packets)
                 return
-        # It landed elsewhere, or on the keyframe itself, whose packet is now gone: read from the start.
+        # It landed on nothing known, or past the keyframe: read from the start.
         self._container.close()
         self._start()
 
 
+@cache
 def _libav() -> Any:
     import av
 

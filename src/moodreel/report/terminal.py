@@ -232,10 +232,12 @@ def format_scores(scores: Mapping[str, Any], style: Style) -> str:
 
 
 def flatten_scores(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields (dotted name, value) of nested scores, in their order."""
+    """Yields (dotted name, value) of nested scores, in their order; of a matrix, one a row."""
     for name, value in scores.items():
         if isinstance(value, Mapping):
             yield from flatten_scores(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and value and isinstance(value[0], list):
+            yield from ((f"{prefix}{name}[{k}]", row) for k, row in enumerate(value))
         else:
             yield f"{prefix}{name}", value
 
@@ -243,6 +245,8 @@ def flatten_scores(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tupl
 def _format_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
+    if isinstance(value, list):
+        return " ".join(f"{_format_value(entry):>6}" for entry in value).lstrip()
     return "-" if value is None else str(value)
 
 

@@ -35,8 +35,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         rows: of one or more manifests.
         settings: frames, size, grid temperature.
         seed: of sampling and composing.
-        train: True draws anew each time; False gives the same clip for the same index, and shows cut-out
-            figures as they are, over white.
+        train: True makes the clip that belongs to a key (index, draw); False gives the same clip for the same
+            index, and shows cut-out figures as they are, over white.
     """
 
     def __init__(self, rows: Sequence[Row], settings: KavanSettings, seed: int, train: bool) -> None:
@@ -50,15 +50,15 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         for row in rows:
             if row.labels.get("ekman") == "neutral":
                 self.neutral.setdefault(row.group, []).append(row)
-        self._rng = np.random.default_rng(seed)
         self._read = lru_cache(maxsize=50_000)(read_still)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """One clip, without the batch axis of :data:`Batch`."""
-        rng = self._rng if self.train else np.random.default_rng([self.seed, index])
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Tensor]:
+        """One clip, without the batch axis of :data:`Batch`; ``key`` is an index, or (index, draw)."""
+        index, draw = key if isinstance(key, tuple) else (key, 0)
+        rng = np.random.default_rng([self.seed, index, draw])
         row = self.rows[index]
         scores, known, category = self.labels[index]
         frames, boxes = self._draw(row, rng)
@@ -150,8 +150,8 @@ def draw_weights(rows: Sequence[Row], sources: Sequence[int], shares: Sequence[f
     return normalised
 
 
-class WeightedSampler(Sampler[int]):
-    """Indices drawn with weights, anew each epoch from (seed, epoch).
+class WeightedSampler(Sampler[tuple[int, int]]):
+    """(index, draw) drawn with weights, anew each epoch from (seed, epoch); no draw comes twice.
 
     Args:
         weights: [N], sums to 1.
@@ -172,14 +172,12 @@ class WeightedSampler(Sampler[int]):
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        yield from rng.choice(len(self.weights), self.count, p=self.weights).tolist()
+        chosen = rng.choice(len(self.weights), self.count, p=self.weights).tolist()
+        yield from ((index, self.epoch * self.count + n) for n, index in enumerate(chosen))
 
 
-def seed_worker(worker: int) -> None:
-    """Gives each worker process its own stream of chance and one thread."""
+def calm_worker(worker: int) -> None:
+    """Keeps a worker process to one thread: the training wants the others."""
     torch.set_num_threads(1)
-    info = torch.utils.data.get_worker_info()
-    if info is not None and isinstance(info.dataset, ClipDataset):
-        info.dataset._rng = np.random.default_rng([info.dataset.seed, worker, info.seed % 2**32])

@@ -89,7 +89,7 @@ def compose_clip(
     pixels = np.rint(np.clip(frames, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1)
     if rng.random() < 0.3:
         pixels = _reduce_palette(pixels, rng)
-    return Composed(pixels, _boxes(still, path, flip))
+    return Composed(pixels, _boxes(still, path))
 
 
 def _draw_path(times: FloatArray, rng: np.random.Generator, cut_out: bool) -> FloatArray:
@@ -205,7 +205,7 @@ def _reduce_palette(frames: UInt8Array, rng: np.random.Generator) -> UInt8Array:
     )
 
 
-def _boxes(still: Still, path: FloatArray, flip: bool) -> FloatArray:
+def _boxes(still: Still, path: FloatArray) -> FloatArray:
     """Face boxes along the path; the turn is small and left out."""
     left, top, right, bottom = still.face
     ratio = still.pixels.shape[-3] / still.pixels.shape[-2]

@@ -24,7 +24,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
         rows: of a manifest; each needs ``label_ekman``. A clip gives its middle frame.
         size: side of the network's input, pixels.
         augment: ranges of the random changes, or None for the plain picture.
-        seed: of the augmentation.
+        seed: of the augmentation, which follows from it and the indices of a batch: a resumed run repeats.
 
     Raises:
         DataError: a row has no label; MediaError: a picture cannot be read.
@@ -35,7 +35,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
     ) -> None:
         self.size = size
         self.augment = augment
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed = seed
         stored = size if augment is None else size * 7 // 6  # some room to crop and turn
         self.grey = np.empty((len(rows), stored, stored), np.uint8)
         self.labels = np.empty(len(rows), np.int64)
@@ -54,7 +54,9 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
         """Returns (normalised [N, 3, S, S] float, labels [N] int) of a list of indices."""
         grey = torch.from_numpy(self.grey[list(index)]).unsqueeze(1).float() / 255
         if self.augment is not None:
-            grey = augment_faces(grey, self.size, self.augment, self.generator)
+            drawn = np.random.default_rng([self.seed, *index]).integers(2**62)
+            generator = torch.Generator().manual_seed(int(drawn))
+            grey = augment_faces(grey, self.size, self.augment, generator)
         pixels = (grey - PIXEL_MEAN[0]) / PIXEL_STD[0]
         rgb = pixels.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
         return rgb, torch.from_numpy(self.labels[list(index)])

@@ -1,0 +1,299 @@
+"""Training, resuming, exporting and evaluating, on tiny data."""
+
+import json
+import shutil
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from moodreel.emotions import EKMAN_7
+from moodreel.errors import BundleError, DataError, SettingsError
+from moodreel.lab import metrics
+from moodreel.lab.data.manifest import Row, write_manifest
+from moodreel.lab.evaluate import evaluate
+from moodreel.lab.export import export
+from moodreel.lab.layers.backbones import ResNet50Backbone, build_backbone
+from moodreel.lab.networks import build_graph, example_input, load_run
+from moodreel.lab.settings import recipe_from_dict
+from moodreel.lab.train import start_from, train
+from moodreel.runtime.recognizer import load
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """36 stills: bright ones are happy, dark ones are sad, the rest neutral."""
+    folder = tmp_path_factory.mktemp("stills")
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(36):
+        kind, level = [("happiness", 200), ("sadness", 50), ("neutral", 125)][i % 3]
+        pixels = rng.normal(level, 12, (40, 40)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        split = "train" if i < 18 else "val" if i < 27 else "test"
+        rows.append(Row(folder / f"{i}.png", f"p{i}", split, labels={"ekman": kind}))
+    write_manifest(folder / "manifest.csv", rows)
+    return folder / "manifest.csv"
+
+
+def write_recipe(path, system, **train_settings):
+    size = {"face": 32, "kavan": 32}[system]
+    values = {"epochs": 2, "batch": 6, "precision": "32", "ema": 0.5, **train_settings}
+    lines = [f'system = "{system}"', "[model]", f"input_size = {size}", "[train]"]
+    lines += [f"{k} = {json.dumps(v)}" for k, v in values.items()]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module", params=["face", "kavan"])
+def run(request, manifest, tmp_path_factory):
+    """A finished run of two epochs."""
+    folder = tmp_path_factory.mktemp(request.param)
+    recipe = write_recipe(folder / "recipe.toml", request.param)
+    train(request.param, [manifest], folder / "run", recipe)
+    return folder / "run"
+
+
+def test_run_folder(run):
+    names = {path.name for path in run.iterdir()}
+    assert {"recipe.json", "data.json", "best.safetensors", "best.json", "last.ckpt", "logs"} <= names
+    header = (run / "logs" / "version_0" / "metrics.csv").read_text().splitlines()[0]
+    assert "val/score" in header
+    if load_run(run)[0].system == "kavan":
+        for part in ("nmse", "category", "ranking", "keypoints"):
+            assert f"train/{part}" in header  # each loss alone
+
+
+def test_interrupted_run_resumes_to_the_same_weights(run, manifest, tmp_path, monkeypatch):
+    system = load_run(run)[0].system
+    recipe = write_recipe(tmp_path / "recipe.toml", system)
+
+    from moodreel.lab import modules
+
+    original = modules.TrainModule.on_train_batch_start
+
+    def stop_in_second_epoch(self, batch, index):
+        if self.current_epoch == 1 and index == 1:
+            raise InterruptedError("as if killed")
+        original(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(modules.TrainModule, "on_train_batch_start", stop_in_second_epoch)
+        with pytest.raises(InterruptedError):
+            train(system, [manifest], tmp_path / "run", recipe)
+    with pytest.raises(DataError, match="holds a run already"):
+        train(system, [manifest], tmp_path / "run", recipe)
+    train(system, [manifest], tmp_path / "run", resume=True)
+    for mine, theirs in zip(
+        *(load_file(r / "best.safetensors").items() for r in (tmp_path / "run", run)), strict=True
+    ):
+        assert mine[0] == theirs[0]
+        torch.testing.assert_close(mine[1], theirs[1], msg=mine[0])
+
+
+def test_resume_refuses_what_does_not_fit(run, manifest, tmp_path):
+    with pytest.raises(DataError, match="nothing to resume"):
+        train("face", [manifest], tmp_path, resume=True)
+    other = "kavan" if load_run(run)[0].system == "face" else "face"
+    with pytest.raises(SettingsError, match="as the run in"):
+        train(other, [manifest], run, resume=True)
+
+
+def test_leak_between_manifests(manifest, tmp_path):
+    write_manifest(
+        tmp_path / "other.csv", [Row(manifest.parent / "0.png", "p0", "test", labels={"ekman": "fear"})]
+    )
+    with pytest.raises(DataError, match="a leak"):
+        train("face", [manifest, tmp_path / "other.csv"], tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def bundle(run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("bundle") / "mine"
+    export(run, out)
+    return out
+
+
+def test_bundle_equals_torch_on_other_batch_sizes(run, bundle):
+    recipe, net = load_run(run)
+    stored = load_file(bundle / "weights.safetensors")
+    net.load_state_dict({k: v.to(net.state_dict()[k].dtype) for k, v in stored.items()})
+    graph = build_graph(net).eval()
+    session = onnxruntime.InferenceSession(str(bundle / "model.onnx"))
+    for count in (1, 3, 7):
+        frames = example_input(recipe, count)
+        with torch.no_grad():
+            expected = graph(frames)
+        for ours, theirs in zip(session.run(None, {"frames": frames.numpy()}), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-4)
+
+
+def test_bundle_says_what_it_is(run, bundle, manifest):
+    info = load(bundle).info
+    system = load_run(run)[0].system
+    assert (info.name, info.system) == ("mine", system)
+    assert info.training["data"][0]["rows"] == 36
+    name = manifest.parent.name
+    assert info.scores[name]["clips"] == 9
+    card = (bundle / "card.md").read_text(encoding="utf-8")
+    for words in ("Held-out scores", "Limits", name, "prohibited"):
+        assert words in card
+    if system == "kavan":
+        assert set(info.supervised.emotions) == {"happiness", "sadness"}
+        assert set(info.supervised.categories) == {"pleasure_arousal", "misery_sleepiness"}
+        assert "No source supervised" in card
+
+
+def test_export_replaces_only_bundles_and_only_when_complete(run, bundle, tmp_path):
+    (tmp_path / "precious").mkdir()
+    with pytest.raises(BundleError, match="is no bundle"):
+        export(run, tmp_path / "precious")
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "best.safetensors").write_bytes(b"torn")
+    before = (bundle / "model.onnx").read_bytes()
+    with pytest.raises(DataError, match=r"best\.safetensors"):
+        export(copy, bundle)
+    assert (bundle / "model.onnx").read_bytes() == before
+    assert [p.name for p in bundle.parent.iterdir()] == ["mine"]
+
+
+def test_evaluate_through_the_runtime(run, bundle, manifest):
+    scores = evaluate(str(bundle), [manifest], "test")[manifest.parent.name]
+    assert scores["clips"] == 9
+    assert scores["failed"] == 0
+    predicted = [r.category for r in load(bundle).map(manifest.parent / f"{i}.png" for i in range(27, 36))]
+    if load_run(run)[0].system == "face":
+        truth = ["happiness", "sadness", "neutral"] * 3
+        assert scores["accuracy"] == pytest.approx(
+            np.mean([a == b for a, b in zip(predicted, truth, strict=True)])
+        )
+        assert sum(map(sum, scores["confusion"])) == 9
+    else:
+        assert scores["quadrant_clips"] == 6  # neutral has no quadrant
+        assert set(scores["emotions"]) == {"happiness", "sadness"}
+    with pytest.raises(DataError, match="no row with split = 'holdout'"):
+        evaluate(str(bundle), [manifest], "holdout")
+
+
+def test_evaluate_counts_what_cannot_be_read(bundle, manifest, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"not a picture")
+    good = Row(manifest.parent / "35.png", "p35", "test", labels={"ekman": "neutral"})
+    more = Row(manifest.parent / "33.png", "p33", "test", labels={"ekman": "happiness"})
+    bad = Row(tmp_path / "bad.png", "b", "test", labels={"ekman": "neutral"})
+    write_manifest(tmp_path / "m.csv", [good, bad, more])
+    scores = evaluate(str(bundle), [tmp_path / "m.csv"])["m"]
+    assert (scores["clips"], scores["failed"]) == (2, 1)
+
+
+def test_start_from_takes_what_fits(run, bundle):
+    recipe, net = load_run(run)
+    for source in (run, bundle):
+        fresh = type(net)(recipe.model)
+        taken = start_from(fresh, str(source))
+        assert set(taken) == set(net.state_dict())
+    with pytest.raises(BundleError, match="to start from"):
+        start_from(net, str(run / "logs"))
+
+
+def test_kavan_starts_from_a_face_run(manifest, tmp_path):
+    train("face", [manifest], tmp_path / "face", write_recipe(tmp_path / "f.toml", "face", epochs=1))
+    recipe = write_recipe(tmp_path / "k.toml", "kavan", epochs=1)
+    train("kavan", [manifest], tmp_path / "kavan", recipe, init=str(tmp_path / "face"))
+    _, net = load_run(tmp_path / "kavan")
+    assert net.grid == 2
+
+
+class TestBackbones:
+    def test_compact_is_stride_16(self):
+        backbone = build_backbone("compact")
+        assert backbone(torch.zeros(1, 3, 112, 112)).shape == (1, 256, 7, 7)
+
+    def test_paper_is_resnet50_layer4(self):
+        backbone = build_backbone("paper")
+        assert backbone(torch.zeros(1, 3, 224, 224)).shape == (1, 2048, 7, 7)
+        # torchvision's ResNet-50 has 25,557,032 parameters, 2,049,000 of them in fc.
+        assert sum(p.numel() for p in backbone.parameters()) == 25_557_032 - 2_049_000
+
+    def test_weights_by_path(self, tmp_path):
+        from torchvision.models import resnet50
+
+        state = resnet50().state_dict()
+        torch.save(state, tmp_path / "r.pth")
+        backbone = ResNet50Backbone(str(tmp_path / "r.pth"))
+        torch.testing.assert_close(backbone.layers[0].weight, state["conv1.weight"])
+        torch.save({"a": torch.zeros(1)}, tmp_path / "bad.pth")
+        with pytest.raises(BundleError, match="not a state dict of torchvision's resnet50"):
+            ResNet50Backbone(str(tmp_path / "bad.pth"))
+        with pytest.raises(BundleError, match="cannot read"):
+            ResNet50Backbone(str(tmp_path / "none.pth"))
+
+    def test_offline_says_what_to_do(self, monkeypatch):
+        def refuse(*_, **__):
+            raise OSError("no network")
+
+        monkeypatch.setattr("torch.hub.load_state_dict_from_url", refuse)
+        monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+        with pytest.raises(BundleError, match=r"cannot be fetched.*backbone_weights"):
+            ResNet50Backbone("imagenet")
+
+    def test_unknown_preset(self):
+        with pytest.raises(SettingsError, match="preset = 'tiny'"):
+            build_backbone("tiny")
+
+    def test_paper_preset_of_kavan_runs(self):
+        from moodreel.lab.models.kavan import Kavan
+
+        model = {"preset": "paper", "input_size": 64, "hidden": 16, "backbone_weights": "none"}
+        recipe = recipe_from_dict({"model": model}, "kavan")
+        net = Kavan(recipe.model).eval()
+        out = net(net.normalise(example_input(recipe, 1)))
+        assert out.intensities.shape == (1, 8, 17)
+        assert out.attention.shape == (1, 8, 4)
+
+
+class TestMetrics:
+    def test_by_hand(self):
+        predicted, label = [0, 0, 1, 1, 2], [0, 1, 1, 1, 0]
+        assert metrics.accuracy(predicted, label) == pytest.approx(3 / 5)
+        assert metrics.confusion_matrix(predicted, label, 3).tolist() == [[1, 0, 1], [1, 2, 0], [0, 0, 0]]
+        # class 0: 2 predicted, 2 true, 1 right -> 0.5; class 1: 2, 3, 2 -> 0.8; class 2: 1, 0, 0 -> 0
+        np.testing.assert_allclose(metrics.class_f1(predicted, label, 3), [0.5, 0.8, 0])
+        assert metrics.macro_f1(predicted, label, 3) == pytest.approx(0.65)
+        assert metrics.macro_f1(predicted, label, 3, minimum=3) == pytest.approx(0.8)
+
+    def test_against_scikit_learn_definitions_on_many(self):
+        rng = np.random.default_rng(0)
+        predicted, label = rng.integers(0, 7, (2, 500))
+        f1 = metrics.class_f1(predicted, label, len(EKMAN_7))
+        for k in range(7):
+            hit = ((predicted == k) & (label == k)).sum()
+            precision, recall = hit / (predicted == k).sum(), hit / (label == k).sum()
+            assert f1[k] == pytest.approx(2 * precision * recall / (precision + recall))
+
+    def test_spearman(self):
+        assert metrics.spearman([1, 2, 3, 4], [10, 20, 40, 30]) == pytest.approx(0.8)
+        assert metrics.spearman([1, 1, 1], [1, 2, 3]) == 0
+        assert np.isnan(metrics.spearman([1], [1]))
+
+    def test_nmse_of_the_mean_is_one(self):
+        target = np.array([[1.0, 0], [3.0, 5], [8.0, 5]])
+        mask = np.array([[True, False], [True, True], [True, True]])
+        each = metrics.nmse(np.full((3, 2), 4.0), target, mask)
+        assert each[0] == pytest.approx(1)
+        assert np.isnan(each[1])  # both known targets are equal
+
+    def test_calibration(self):
+        # Two bins: 0.95 confident and half right (gap 0.45), 0.55 confident and half right (gap 0.05).
+        confidence, correct = [0.95, 0.95, 0.55, 0.55], [1, 0, 1, 0]
+        assert metrics.expected_calibration_error(confidence, correct) == pytest.approx((0.45 + 0.05) / 2)
+
+    def test_bootstrap_resamples_groups(self):
+        values, groups = np.repeat([0.0, 1.0], 500), np.repeat(["a", "b"], 500)
+        low, high = metrics.bootstrap_interval(values, groups)
+        assert (low, high) == (0.0, 1.0)  # two groups: either may be missing
+        low, high = metrics.bootstrap_interval(values, np.arange(1000))
+        assert 0.46 < low < 0.5 < high < 0.54
