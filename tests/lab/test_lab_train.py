@@ -195,7 +195,7 @@ def test_start_from_takes_what_fits(run, bundle):
         fresh = type(net)(recipe.model)
         taken = start_from(fresh, str(source))
         assert set(taken) == set(net.state_dict())
-    with pytest.raises(BundleError, match="to start from"):
+    with pytest.raises(BundleError, match="logs"):
         start_from(net, str(run / "logs"))
 
 

@@ -8,7 +8,8 @@ import pytest
 from moodreel.emotions import GIFGIF_17
 from moodreel.errors import BundleError, SettingsError
 from moodreel.runtime import bundle as rooms
-from moodreel.runtime.bundle import BundleInfo, Sampling, read_bundle
+from moodreel.runtime.bundle import read_bundle
+from moodreel.runtime.schema import BundleInfo, Sampling
 from runtime.tiny import make_info, write_bundle, zip_bundle
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from moodreel.errors import BundleError, SettingsError
-from moodreel.runtime.bundle import SYSTEMS
 from moodreel.runtime.engine import OnnxEngine, count_cores
+from moodreel.runtime.schema import SYSTEMS
 from runtime.tiny import BLUE, RED, SIZE, make_model, paint
 
 

@@ -11,8 +11,8 @@ import moodreel
 from moodreel.emotions import CIRCUMPLEX, EKMAN_7, GIFGIF_17, QUADRANTS
 from moodreel.errors import BundleError, MediaError, SettingsError
 from moodreel.runtime import recognizer as rooms
-from moodreel.runtime.bundle import BundleInfo
 from moodreel.runtime.recognizer import Recognizer
+from moodreel.runtime.schema import BundleInfo
 from moodreel.types import Clip
 from runtime.tiny import BLACK, BLUE, GREEN, RED, SIZE, draw_gif, make_info, make_model, paint, write_bundle
 

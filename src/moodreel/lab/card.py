@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from moodreel.emotions import EKMAN_7
-from moodreel.runtime.bundle import BundleInfo
+from moodreel.runtime.schema import BundleInfo
 
 WHAT = {
     "face": "Still-image expression classifier: one face (or a whole frame taken as one) -> 7 classes.",
     "kavan": (
-        "KAVAN, preset compact: facial attention and a two-tier HS-LSTM over 8 frames of a clip -> 17 emotion "
-        "intensities in [-1, 1], one of 4 circumplex quadrants, attention maps "
+        "KAVAN, preset compact: facial attention and a two-tier HS-LSTM over 8 frames of a clip -> 17 "
+        "emotion intensities in [-1, 1], one of 4 circumplex quadrants, attention maps "
         "(Yang, Zhang, Luo: Human-centered emotion recognition in animated GIFs, ICME 2019)."
     ),
 }
@@ -40,8 +40,8 @@ SOURCES = {
 """What is known of the data sets that our adapters read, by manifest name; others are named only."""
 
 LIMITS = """\
-- Not for decisions about people. Expressions are not feelings: a label says what raters saw in a picture. In the
-  European Union, emotion recognition at work and in education is prohibited.
+- Not for decisions about people. Expressions are not feelings: a label says what raters saw in a picture. In
+  the European Union, emotion recognition at work and in education is prohibited.
 - The data is posed, acted, press or cartoon material; its raters and subjects are no sample of anybody.
 - FER2013's labels agree with people about two times in three; scores near that are the data's ceiling too.
 """

@@ -31,7 +31,7 @@ from moodreel.lab.models.face_cnn import PIXEL_MEAN, PIXEL_STD, FaceCNN
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.networks import OUTPUTS, build_graph, example_input, load_run, read_run_facts
 from moodreel.lab.settings import KavanSettings, Recipe
-from moodreel.runtime.bundle import SYSTEMS, BundleInfo, InputSpec, Labels, Sampling
+from moodreel.runtime.schema import SYSTEMS, BundleInfo, InputSpec, Labels, Sampling
 
 TOLERANCE = 1e-4
 """Largest difference between ONNX Runtime and torch on any output before an export is refused."""

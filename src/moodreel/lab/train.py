@@ -20,7 +20,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -35,6 +35,7 @@ from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.modules import FaceModule, KavanModule, TrainModule
 from moodreel.lab.networks import read_run_recipe
 from moodreel.lab.settings import FaceSettings, KavanSettings, Recipe, read_recipe, recipe_from_dict
+from moodreel.runtime.bundle import read_bundle
 from moodreel.types import FloatArray
 
 
@@ -211,30 +212,25 @@ def start_from(net: nn.Module, init: str) -> list[str]:
 
     Args:
         net: the network.
-        init: run folder or bundle folder with ``best.safetensors`` or ``weights.safetensors``.
+        init: run folder, bundle folder or zip, or the name of a bundle that ships.
 
     Returns:
-        names of the parameters that were taken.
+        names of the tensors that were taken.
 
     Raises:
         BundleError: no weights there, or none of them fits.
     """
-    folder = Path(init)
-    files = [
-        folder / name for name in ("best.safetensors", "weights.safetensors") if (folder / name).is_file()
-    ]
-    if not files:
-        raise BundleError(f"{init}: no best.safetensors (run) or weights.safetensors (bundle) to start from")
+    best = Path(init) / "best.safetensors"
     try:
-        stored = load_file(files[0])
+        stored = load(best.read_bytes() if best.is_file() else read_bundle(init).read("weights.safetensors"))
     except (OSError, SafetensorError) as error:
-        raise BundleError(f"{files[0]}: cannot read the weights: {error}") from error
+        raise BundleError(f"{init}: cannot read the weights: {error}") from error
     own = net.state_dict()
     taken = {k: v.to(own[k].dtype) for k, v in stored.items() if k in own and own[k].shape == v.shape}
     if not taken:
-        raise BundleError(f"{files[0]}: no weight fits this network")
+        raise BundleError(f"{init}: no weight fits this network")
     net.load_state_dict(taken, strict=False)
-    logging.getLogger(__name__).info("%s: took %d of %d tensors", files[0], len(taken), len(own))
+    logging.getLogger(__name__).info("%s: took %d of %d tensors", init, len(taken), len(own))
     return sorted(taken)
 
 

@@ -2,7 +2,7 @@
 
 A bundle is a folder, or a zip of one, with ``model.onnx``, ``bundle.json`` and ``card.md``. It may hold
 ``weights.safetensors``, which the runtime does not read. What ``bundle.json`` says is in
-:mod:`moodreel.runtime.schema`, whose names can be had from here too. Only the standard library is imported.
+:mod:`moodreel.runtime.schema`. Only the standard library is imported.
 """
 
 from __future__ import annotations
@@ -15,23 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from moodreel.errors import BundleError
-from moodreel.runtime.schema import FORMAT, SYSTEMS, BundleInfo, InputSpec, Labels, Sampling, System
-
-__all__ = [
-    "BUNDLED",
-    "FORMAT",
-    "MEMBER_LIMIT",
-    "REQUIRED_FILES",
-    "SYSTEMS",
-    "Bundle",
-    "BundleInfo",
-    "InputSpec",
-    "Labels",
-    "Sampling",
-    "System",
-    "list_bundles",
-    "read_bundle",
-]
+from moodreel.runtime.schema import BundleInfo
 
 BUNDLED = Path(__file__).resolve().parent.parent / "bundles"
 """Folder of the bundles that ship with the package."""
