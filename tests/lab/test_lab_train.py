@@ -293,7 +293,7 @@ class TestMetrics:
 
     def test_bootstrap_resamples_groups(self):
         values, groups = np.repeat([0.0, 1.0], 500), np.repeat(["a", "b"], 500)
-        low, high = metrics.bootstrap_interval(values, groups)
+        low, high = metrics.bootstrap_interval(lambda i: values[i].mean(), groups)
         assert (low, high) == (0.0, 1.0)  # two groups: either may be missing
-        low, high = metrics.bootstrap_interval(values, np.arange(1000))
+        low, high = metrics.bootstrap_interval(lambda i: values[i].mean(), np.arange(1000))
         assert 0.46 < low < 0.5 < high < 0.54

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moodreel.emotions import EKMAN_7, EKMAN_TO_GIFGIF, GIFGIF_17, QUADRANTS
 from moodreel.errors import DataError
@@ -16,6 +17,8 @@ from moodreel.lab.data.labels import label_arrays
 from moodreel.lab.data.manifest import Row, read_manifest
 from moodreel.runtime.recognizer import load
 from moodreel.types import Result
+
+Indices = NDArray[np.int64]
 
 ENOUGH = 30
 """A class with fewer rows than this is listed, but not part of the macro-F1."""
@@ -74,13 +77,14 @@ def _score_classes(predicted: np.ndarray, pairs: Sequence[tuple[Row, Result]]) -
     """Seven Ekman classes: accuracy with an interval over groups, F1, confusion matrix."""
     label = np.array([EKMAN_7.index(row.labels["ekman"]) for row, _ in pairs])
     groups = [row.group for row, _ in pairs]
+    right = predicted == label
     count = len(EKMAN_7)
     matrix = metrics.confusion_matrix(predicted, label, count)
     f1 = metrics.class_f1(predicted, label, count)
     recall = matrix.diagonal() / np.maximum(matrix.sum(axis=1), 1)
     return {
         "accuracy": metrics.accuracy(predicted, label),
-        "accuracy_interval": list(metrics.bootstrap_interval(predicted == label, groups)),
+        "accuracy_interval": metrics.bootstrap_interval(lambda i: float(right[i].mean()), groups),
         "macro_f1": metrics.macro_f1(predicted, label, count, ENOUGH),
         "mean_recall": float(recall[matrix.sum(axis=1) > 0].mean()),
         "f1": {name: _number(f1[k]) for k, name in enumerate(EKMAN_7)},
@@ -104,8 +108,16 @@ def _score_kavan(pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
             scores[name] = {"spearman": rho, "nmse": _number(each[e]), "clips": int(known[:, e].sum())}
     if not scores:
         raise DataError("no row with a score or label that this bundle predicts")
+
+    def mean_spearman(rows: Indices) -> float:
+        chosen = [(known[rows, e], e) for e in (GIFGIF_17.index(name) for name in scores)]
+        each = [metrics.spearman(predicted[rows, e][on], target[rows, e][on]) for on, e in chosen]
+        return float(np.mean(each))
+
+    groups = [row.group for row, _ in pairs]
     out: dict[str, Any] = {
-        "mean_spearman": float(np.mean([s["spearman"] for s in scores.values()])),
+        "mean_spearman": mean_spearman(np.arange(len(pairs))),
+        "mean_spearman_interval": metrics.bootstrap_interval(mean_spearman, groups, rounds=200),
         "mean_nmse": float(np.mean([s["nmse"] for s in scores.values()])),
     }
     labelled = [(c, r) for (_, _, c), (_, r) in zip(labels, pairs, strict=True) if c >= 0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
@@ -87,23 +89,28 @@ def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: 
 
 
 def bootstrap_interval(
-    values: ArrayLike, groups: ArrayLike, level: float = 0.95, rounds: int = 1000, seed: int = 0
+    statistic: Callable[[NDArray[np.int64]], float],
+    groups: ArrayLike,
+    level: float = 0.95,
+    rounds: int = 1000,
+    seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval of the mean of [N] values, resampling whole groups.
+    """Percentile interval of a statistic of rows, resampling whole groups.
 
     Args:
-        values: one a row.
+        statistic: of the rows with these indices [n].
         groups: [N] group of each row.
         level: of the interval.
         rounds: resamplings.
         seed: of the resampling.
     """
-    values = np.asarray(values, float)
     _, place = np.unique(np.asarray(groups), return_inverse=True)
-    total = np.bincount(place, weights=values)
-    count = np.bincount(place)
+    order = np.argsort(place, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(place[order])) + 1)
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(total), size=(rounds, len(total)))
-    means = total[drawn].sum(axis=1) / count[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    values = [
+        statistic(np.concatenate([members[g] for g in rng.integers(len(members), size=len(members))]))
+        for _ in range(rounds)
+    ]
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
