@@ -1,0 +1,288 @@
+"""Measures prediction against the plain way of doing the same work.
+
+    python benchmarks/predict.py [FILE|FOLDER ...] [--model kavan|BUNDLE] [--repeats 5]
+
+Three measurements, all in one run:
+
+- decode: the frames that the bundle samples, at its size, on one thread: ``moodreel.media`` against Pillow
+  decoding every frame;
+- predict: ``moodreel.load(MODEL).map(files)`` against Pillow decoding every frame and the same weights run
+  one clip at a time in eager float32 PyTorch; scores are compared;
+- cold start: ``python -m moodreel predict ONE`` as a whole process.
+
+The two ways take turns (A B A B); medians are of at least five turns after one that is not counted. Both use
+the same resizer and, for Pillow's frames, the same rules on white and on short delays, so that scores can be
+compared. Writes DATE-COMMIT.md and .json into benchmarks/results. Needs the ``lab`` extra.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load as load_weights
+
+import moodreel
+from moodreel.lab.networks import build_graph, build_network
+from moodreel.lab.settings import recipe_from_dict
+from moodreel.media import Timeline, frames_showing, open_media, sample_media, segment_times
+from moodreel.media.base import convert, resize
+from moodreel.runtime.batch import collect_paths
+from moodreel.runtime.bundle import Bundle, BundleInfo, read_bundle
+from moodreel.runtime.engine import count_cores
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAIN = {".gif", ".png", ".apng", ".webp", ".jpg", ".jpeg"}
+"""What Pillow reads too; other files are left out."""
+
+
+def sample_ours(path: str, info: BundleInfo) -> np.ndarray:
+    media = open_media(path)
+    size = (info.input.height, info.input.width)
+    return sample_media(media, segment_times(media.duration, info.sampling.count), size).frames
+
+
+def sample_plain(path: str, info: BundleInfo) -> np.ndarray:
+    """All frames through Pillow, then those at the middle of equal segments."""
+    frames, delays = [], []
+    with Image.open(path) as image:
+        count = getattr(image, "n_frames", 1)
+        for index in range(count):
+            image.seek(index)
+            if image.has_transparency_data:
+                frames.append(convert(np.asarray(image.convert("RGBA")), "rgb"))
+            else:
+                frames.append(np.asarray(image.convert("RGB")))
+            delays.append(image.info.get("duration", 0) / 1000)
+    line = Timeline.from_delays(delays, None) if count > 1 else Timeline.from_rate(1, 1.0)
+    chosen = frames_showing(line.starts, segment_times(line.duration, info.sampling.count))
+    size = (info.input.height, info.input.width)
+    return np.stack([resize(Image.fromarray(frames[i]), size) for i in chosen])
+
+
+def load_eager(bundle: Bundle) -> torch.nn.Module:
+    """The bundle's network in float32 PyTorch, from its weights and its recipe."""
+    net = build_network(recipe_from_dict(bundle.info.training["recipe"]))
+    stored, own = load_weights(bundle.read("weights.safetensors")), net.state_dict()
+    net.load_state_dict({name: value.to(own[name].dtype) for name, value in stored.items()})
+    return build_graph(net).eval()
+
+
+def score_eager(graph: torch.nn.Module, frames: np.ndarray, info: BundleInfo) -> np.ndarray:
+    """Supervised intensities, then supervised probabilities of one clip."""
+    with torch.no_grad():
+        intensities, probabilities, *_ = graph(torch.from_numpy(frames)[None])
+    known = [name in info.supervised.emotions for name in info.labels.emotions]
+    classes = [name in info.supervised.categories for name in info.labels.categories]
+    return np.concatenate([intensities[0].numpy()[known], probabilities[0].numpy()[classes]])
+
+
+def score_ours(recognizer: moodreel.Recognizer, sources: Sequence[Any], workers: int) -> np.ndarray:
+    rows = []
+    for result in recognizer.map(sources, workers=workers):
+        if result.error is not None:
+            raise SystemExit(f"{result.source}: {result.error}")
+        scores = [*result.emotions.values(), *result.probabilities.values()]
+        rows.append([score for score in scores if score is not None])
+    return np.array(rows)
+
+
+def take_turns(ours: Callable[[], Any], plain: Callable[[], Any], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each way, in turns; the first turn of each is not counted."""
+    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+    for turn in range(repeats + 1):
+        for name, run in (("ours", ours), ("plain", plain)):
+            begin = time.perf_counter()
+            run()
+            if turn:
+                seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def time_cold(path: str, model: str, repeats: int) -> list[float]:
+    seconds = []
+    command = [sys.executable, "-m", "moodreel", "predict", path, "--model", model]
+    for turn in range(repeats + 1):
+        begin = time.perf_counter()
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        if turn:
+            seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+def find_files(arguments: Sequence[str], info: BundleInfo) -> tuple[list[str], int]:
+    """The files that both ways read, and how many were left out."""
+    files, left_out = [], 0
+    for path in collect_paths(arguments).paths:
+        try:
+            if Path(path).suffix.lower() not in PLAIN:
+                raise ValueError
+            sample_ours(path, info)
+            sample_plain(path, info)
+            files.append(path)
+        except Exception:  # a file that either way refuses is no part of the comparison
+            left_out += 1
+    return files, left_out
+
+
+def describe_machine(threads: int) -> dict[str, Any]:
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        cpu = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), cpu)
+    packages = ("moodreel", "numpy", "pillow", "onnxruntime", "torch")
+    return {
+        "cpu": cpu,
+        "cores": count_cores(),
+        "threads": threads,
+        "load_at_start": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+    }
+
+
+def name_commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    bundle = read_bundle(options.model)
+    info = bundle.info
+    if info.system != "kavan" or info.sampling.count is None:
+        raise SystemExit(f"{options.model}: expected a kavan bundle, which samples by segments")
+    threads = options.threads or count_cores()
+    machine = describe_machine(threads)
+    files, left_out = find_files(options.inputs, info)
+    if not files:
+        raise SystemExit(f"nothing to measure: no file that both ways read ({left_out} left out)")
+    torch.set_num_threads(threads)
+    recognizer, graph = moodreel.load(options.model, threads=threads), load_eager(bundle)
+    workers = min(8, threads)
+
+    decode = take_turns(
+        lambda: [sample_ours(path, info) for path in files],
+        lambda: [sample_plain(path, info) for path in files],
+        options.repeats,
+    )
+    scores = {}
+    predict = take_turns(
+        lambda: scores.update(ours=score_ours(recognizer, files, workers)),
+        lambda: scores.update(plain=[score_eager(graph, sample_plain(f, info), info) for f in files]),
+        options.repeats,
+    )
+    gap = np.abs(scores["ours"] - np.array(scores["plain"])).max(axis=1)
+    same = np.array([score_eager(graph, sample_ours(path, info), info) for path in files])
+    cold = time_cold(files[0], options.model, options.repeats)
+    media = [open_media(path) for path in files]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "commit": name_commit(),
+        "machine": machine,
+        "model": {
+            "name": info.name,
+            "version": info.version,
+            "sha256": info.sha256["model.onnx"],
+            "frames": info.sampling.count,
+            "size": [info.input.height, info.input.width],
+        },
+        "inputs": {
+            "names": [Path(name).resolve().name for name in options.inputs],
+            "files": len(files),
+            "left_out": left_out,
+            "pictures": sum(map(len, media)),
+            "median_side": statistics.median(max(m.width, m.height) for m in media),
+        },
+        "seconds": {"decode": decode, "predict": predict, "cold_start": cold},
+        "score_difference": {
+            "same_frames": float(np.abs(scores["ours"] - same).max()),
+            "whole_way": float(gap.max()),
+            "files_above_0.001": int((gap > 1e-3).sum()),
+        },
+    }
+
+
+def format_report(facts: dict[str, Any]) -> str:
+    machine, model, inputs = facts["machine"], facts["model"], facts["inputs"]
+    seconds, gap, count = facts["seconds"], facts["score_difference"], inputs["files"]
+    size = "x".join(map(str, model["size"]))
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    lines = [
+        f"# predict, {facts['date']}, {facts['commit']}",
+        "",
+        f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['threads']} used, "
+        f"load at start {machine['load_at_start']}, {machine['system']}",
+        f"- Versions: {versions}",
+        f"- Model: {model['name']} {model['version']}, sha256 {model['sha256'][:12]}, "
+        f"{model['frames']} frames of {size}",
+        f"- Inputs: {', '.join(inputs['names'])}: {count} files, {inputs['pictures']} pictures, "
+        f"median longer side {inputs['median_side']:g} px; {inputs['left_out']} left out",
+        f"- Medians of {len(seconds['cold_start'])} turns, the two ways interleaved",
+        "",
+        "| stage | moodreel, clips/s | plain, clips/s | ratio | ratio, lowest to highest turn |",
+        "|---|---|---|---|---|",
+    ]
+    for stage, label in (("decode", "decode and sample, one thread"), ("predict", "file to scores")):
+        ours, plain = seconds[stage]["ours"], seconds[stage]["plain"]
+        turns = sorted(b / a for a, b in zip(ours, plain, strict=True))
+        a, b = statistics.median(ours), statistics.median(plain)
+        spread = f"{turns[0]:.2f} to {turns[-1]:.2f}"
+        lines.append(f"| {label} | {count / a:.1f} | {count / b:.1f} | {b / a:.2f} | {spread} |")
+    cold = seconds["cold_start"]
+    lines += [
+        "",
+        "Plain: Pillow decodes every frame; eager float32 PyTorch of the same weights, one clip at a time.",
+        "",
+        f"- Cold start of `moodreel predict ONE`, all cores: {statistics.median(cold):.2f} s "
+        f"({min(cold):.2f} to {max(cold):.2f})",
+        f"- Scores, largest difference on the same frames: {gap['same_frames']:.1e}",
+        f"- Scores, largest difference from file to scores: {gap['whole_way']:.1e}; "
+        f"{gap['files_above_0.001']} of {count} files above 0.001 (there the decoders differ)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("inputs", nargs="*", default=[str(ROOT / "examples")], metavar="FILE|FOLDER")
+    parser.add_argument("--model", default="kavan", metavar="NAME|BUNDLE")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="turns of each way, at least 5")
+    parser.add_argument("--threads", type=int, metavar="N", help="cores to use; default: all")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="FOLDER")
+    options = parser.parse_args()
+    if options.repeats < 5:
+        parser.error("--repeats: expected at least 5")
+    if options.threads is not None and options.threads < 1:
+        parser.error("--threads: expected at least 1")
+    try:
+        facts = measure(options)
+    except moodreel.MoodreelError as error:
+        raise SystemExit(str(error)) from error
+    report = format_report(facts)
+    options.out.mkdir(parents=True, exist_ok=True)
+    base = options.out / f"{facts['date']}-{facts['commit']}"
+    base.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    base.with_suffix(".md").write_text(report, encoding="utf-8")
+    print(report, end="")
+    print(f"written: {base.name}.md, {base.name}.json", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

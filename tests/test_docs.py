@@ -1,0 +1,96 @@
+"""The documents against the code: links lead somewhere, named code and options exist."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from moodreel.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^ *```\w*\n(.*?)^ *```|`([^`]+)`", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"`([\w./-]+\.py): ([\w.]+)`")
+COMMAND = re.compile(r"\bmoodreel ([a-z]+)\b([^&|;\n]*)")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
+each_doc = pytest.mark.parametrize("doc", DOCS, ids=lambda path: path.name)
+
+
+def list_anchors(path):
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", path.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def list_names(path):
+    """Top-level names of a module, and ``Class.member``."""
+    names = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        targets = getattr(node, "targets", [getattr(node, "target", node)])
+        own = {getattr(target, "id", getattr(target, "name", None)) for target in targets}
+        names |= own
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{part.name}" for part in node.body if hasattr(part, "name")}
+    return names
+
+
+def list_commands(text):
+    """(verb, its options) of every ``moodreel VERB ...`` in code."""
+    for block, span in CODE.findall(text):
+        for verb, rest in COMMAND.findall((block or span).replace("\\\n", " ")):
+            yield verb, OPTION.findall(rest)
+
+
+@each_doc
+def test_links_lead_somewhere(doc):
+    for link in LINK.findall(FENCE.sub("", doc.read_text("utf-8"))):
+        if re.match(r"[a-z]+:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (doc.parent / file).resolve() if file else doc
+        assert target.exists(), link
+        assert not anchor or anchor in list_anchors(target), link
+
+
+@each_doc
+def test_named_code_exists(doc):
+    for file, name in NAMED.findall(doc.read_text("utf-8")):
+        path = (ROOT if file.startswith("tests/") else ROOT / "src" / "moodreel") / file
+        assert path.is_file(), file
+        assert name in list_names(path), f"{file}: {name}"
+
+
+@each_doc
+def test_options_are_those_of_the_verb(doc):
+    verbs = typer.main.get_command(app).commands
+    for verb, options in list_commands(doc.read_text("utf-8")):
+        assert verb in verbs, f"moodreel {verb}"
+        known = {option for parameter in verbs[verb].params for option in parameter.opts} | {"--help"}
+        assert set(options) <= known, f"moodreel {verb}"
+
+
+def test_every_equation_of_kavan_is_in_its_table():
+    rows = [line.split("|") for line in (ROOT / "docs/kavan.md").read_text("utf-8").splitlines()]
+    numbers = {
+        int(number)
+        for row in rows
+        if len(row) == 5 and row[1].startswith(" Eq.") and NAMED.search(row[2])
+        for number in re.findall(r"\d+", row[1].partition(":")[0])
+    }
+    assert numbers == set(range(1, 13))
+
+
+def test_what_the_checks_find():
+    assert list(list_commands("`moodreel train X --data M`\n```\nmoodreel a --b \\\n --c && x --d\n```")) == [
+        ("train", ["--data"]),
+        ("a", ["--b", "--c"]),
+    ]
+    names = list_names(Path(__file__))
+    assert {"ROOT", "list_names", "test_links_lead_somewhere"} <= names
+    assert "nobody" not in names
+    assert "exit-codes" in list_anchors(ROOT / "docs/formats.md")
