@@ -352,6 +352,8 @@ def evaluate(
         with replace_file(out) as file:
             file.write(json.dumps(scores, indent=2, ensure_ascii=False).encode() + b"\n")
     _write(format_scores(scores, Style(sys.stdout)))
+    if any(entry["failed"] for entry in scores.values()):
+        raise typer.Exit(FAILED)
 
 
 @app.command()

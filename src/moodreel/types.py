@@ -23,7 +23,7 @@ class Clip:
         starts: [T] seconds, non-decreasing, the first is 0.
         durations: [T] seconds, >= 0, as they play (a GIF delay of 0 or 0.01 s plays as 0.1 s).
         raw_durations: [T] seconds, as the file stores them (0 stays 0).
-        loop: None when the file does not say (plays once), 0 for ever, n times otherwise.
+        loop: None when the file does not say, 0 for ever, otherwise the count as the file stores it.
         source: the path or a name for the input.
 
     Raises:

@@ -12,7 +12,14 @@ from moodreel.lab.data.labels import category_of
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.layers.attention import KeypointAttention
 from moodreel.lab.layers.hs_lstm import HSLSTM, LSTMNode
-from moodreel.lab.losses import category_loss, keypoint_loss, nmse_loss, ranking_errors, ranking_loss
+from moodreel.lab.losses import (
+    category_loss,
+    keypoint_loss,
+    nmse_loss,
+    ranking_errors,
+    ranking_loss,
+    total_loss,
+)
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.settings import KavanSettings
 from reference import kavan as reference
@@ -148,6 +155,7 @@ def test_losses_are_the_reference():
     )
     counts = [reference.rank_count(*row) for row in zip(prediction, target, mask, strict=True)]
     np.testing.assert_allclose(ranking_errors(p, y, m), counts, atol=1e-6)
+    assert ranking_errors(p, torch.zeros_like(p), m).isnan().all()  # ties only: no pair
     for margin in (0.0, 0.3):
         costs = [
             reference.rank_surrogate(*row, margin=margin)
@@ -165,6 +173,16 @@ def test_losses_are_the_reference():
     expected = reference.kp_loss(heat.reshape(16, 9), alpha.reshape(16, 9), frames.reshape(16))
     ours = keypoint_loss(torch.tensor(heat), torch.tensor(alpha), torch.tensor(frames))
     assert ours.item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_total_loss_is_equations_9_and_12():
+    settings = KavanSettings(weight_category=0.7, weight_ranking=0.2, weight_keypoints=3.0)
+    values = {"nmse": 1.1, "category": 0.9, "ranking": 0.4, "keypoints": 0.05}
+    ours = total_loss({k: torch.tensor(v, dtype=torch.float64) for k, v in values.items()}, settings)
+    theirs, _ = reference.total_loss(
+        *(values[k] for k in ("nmse", "category", "ranking", "keypoints")), 0.7, 0.2, 3.0
+    )
+    assert ours.item() == pytest.approx(theirs, abs=1e-12)
 
 
 def test_losses_without_any_label_are_zero_and_have_finite_gradients():

@@ -6,7 +6,7 @@ from PIL import Image
 
 from moodreel.emotions import EKMAN_7, GIFGIF_17, QUADRANT_OF, QUADRANTS
 from moodreel.errors import DataError, SettingsError
-from moodreel.lab.data.adapters import export_emoji, main, split_by_group
+from moodreel.lab.data.adapters import export_emoji, main
 from moodreel.lab.data.clips import ClipDataset, WeightedSampler, draw_weights
 from moodreel.lab.data.compose import (
     FRONTAL_FACE,
@@ -20,7 +20,7 @@ from moodreel.lab.data.compose import (
 )
 from moodreel.lab.data.faces import BatchSampler, FaceDataset
 from moodreel.lab.data.labels import category_of, find_supervised, intensities_of, label_arrays
-from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
+from moodreel.lab.data.manifest import Row, read_manifest, split_by_group, write_manifest
 from moodreel.lab.settings import PAPER_KAVAN, KavanSettings, read_recipe, recipe_from_dict
 from moodreel.media import read_clip
 
@@ -46,6 +46,20 @@ class TestManifest:
         write_manifest(tmp_path / "m.csv", rows)
         assert read_manifest(tmp_path / "m.csv").rows == rows
 
+    def test_without_any_split_groups_are_split_by_name(self, tmp_path):
+        text = "clip,group\n" + "".join(f"{i}.gif,g{i // 2}\n" for i in range(400))
+        rows = read_manifest(write_text(tmp_path / "m.csv", text)).rows
+        assert {row.split for row in rows} == {"train", "val", "test"}
+        assert all(a.split == b.split for a, b in zip(rows[::2], rows[1::2], strict=True))
+        some = read_manifest(write_text(tmp_path / "n.csv", "clip,group,split\na,g,\nb,h,test\n")).rows
+        assert [row.split for row in some] == [None, "test"]
+
+    def test_quoted_newlines_stay_in_their_cell(self, tmp_path):
+        rows = read_manifest(
+            write_text(tmp_path / "m.csv", 'clip,group,note\na.gif,g,"two\nlines"\nb.gif,h,\n')
+        ).rows
+        assert [row.clip.name for row in rows] == ["a.gif", "b.gif"]
+
     def test_parquet(self, tmp_path):
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -53,6 +67,7 @@ class TestManifest:
         table = {"clip": ["a.gif"], "group": ["g"], "score_fear": [0.5], "score_guilt": [None]}
         pq.write_table(pa.table(table), tmp_path / "m.parquet")
         (row,) = read_manifest(tmp_path / "m.parquet").rows
+        assert row.split in ("train", "val", "test")
         assert row.scores == {"fear": 0.5}
 
     @pytest.mark.parametrize(
@@ -60,6 +75,7 @@ class TestManifest:
         [
             ("clip,split\na,train\n", "column 'group' is missing"),
             ("clip,group,score_joy\na,g,1\n", "none of the 17"),
+            ("clip,group,scores_anger\na,g,1\n", "did you mean score_anger"),
             ("clip,group,label_zodiac\na,g,1\n", "vocabulary must be one of"),
             ("clip,group,score_fear\na,g,1.5\n", r":2: score_fear = '1\.5'"),
             ("clip,group,score_fear\na,g,nan\n", ":2: score_fear = 'nan'"),
@@ -140,10 +156,12 @@ class TestSettings:
         assert (PAPER_KAVAN.input_size, PAPER_KAVAN.hidden, PAPER_KAVAN.tiers) == (224, 2048, (4, 1))
         assert (PAPER_KAVAN.attention, PAPER_KAVAN.frames) == (32, 8)
 
-    @pytest.mark.parametrize("name", ["face", "kavan"])
+    @pytest.mark.parametrize("name", ["face", "kavan", "kavan_paper"])
     def test_shipped_recipes_are_valid(self, name, request):
         recipe = read_recipe(request.config.rootpath / "recipes" / f"{name}.toml")
-        assert recipe.system == name
+        assert recipe.system == name.split("_")[0]
+        if name == "kavan_paper":
+            assert recipe.model == PAPER_KAVAN
 
 
 class TestAdapters:

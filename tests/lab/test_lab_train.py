@@ -135,7 +135,7 @@ def test_bundle_says_what_it_is(run, bundle, manifest):
     info = load(bundle).info
     system = load_run(run)[0].system
     assert (info.name, info.system) == ("mine", system)
-    assert info.training["data"][0]["rows"] == 36
+    assert info.training["data"][0]["rows"] == {"train": 18, "val": 9, "test": 9}
     name = manifest.parent.name
     assert info.scores[name]["clips"] == 9
     card = (bundle / "card.md").read_text(encoding="utf-8")

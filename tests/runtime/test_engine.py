@@ -44,7 +44,7 @@ def test_face_outputs():
     [
         (lambda: b"text", "kavan", "cannot be run"),
         (lambda: make_model("face"), "kavan", "frames has 4 axes; expected NTHWC"),
-        (lambda: make_model("kavan", drop_output="attention"), "kavan", "no output 'attention'"),
+        (lambda: make_model("kavan", drop_output="intensities"), "kavan", "no output 'intensities'"),
     ],
 )
 def test_a_network_of_another_kind_is_refused(model, system, said):

@@ -8,15 +8,6 @@ from typing import Any
 from moodreel.emotions import EKMAN_7
 from moodreel.runtime.schema import BundleInfo
 
-WHAT = {
-    "face": "Still-image expression classifier: one face (or a whole frame taken as one) -> 7 classes.",
-    "kavan": (
-        "KAVAN, preset compact: facial attention and a two-tier HS-LSTM over 8 frames of a clip -> 17 "
-        "emotion intensities in [-1, 1], one of 4 circumplex quadrants, attention maps "
-        "(Yang, Zhang, Luo: Human-centered emotion recognition in animated GIFs, ICME 2019)."
-    ),
-}
-
 SOURCES = {
     "fer2013": (
         "FER2013 (ICML 2013 challenge): 48x48 grey faces found by web search. Published for research; the "
@@ -42,36 +33,22 @@ SOURCES = {
 LIMITS = """\
 - Not for decisions about people. Expressions are not feelings: a label says what raters saw in a picture. In
   the European Union, emotion recognition at work and in education is prohibited.
-- The data is posed, acted, press or cartoon material; its raters and subjects are no sample of anybody.
-- FER2013's labels agree with people about two times in three; scores near that are the data's ceiling too.
+- Its raters and subjects are no sample of anybody.
 """
 
 
 def write_card(info: BundleInfo) -> str:
     """Markdown text of ``card.md``, from what the bundle says of itself."""
     recipe = info.training["recipe"]
-    lines = [f"# {info.name} {info.version}", "", WHAT[info.system], ""]
-    lines += ["## Trained on", ""]
+    lines = [f"# {info.name} {info.version}", "", _say_what(info, recipe["model"]), "", "## Data", ""]
     for source in info.training["data"]:
-        name = source["name"]
-        lines.append(
-            f"- **{name}** ({source['rows']} rows, manifest sha256 {source['sha256'][:12]}): "
-            + SOURCES.get(name, "")
-        )
+        name, rows = source["name"], source["rows"]
+        use = f"{rows['train']} rows trained on, {rows['val']} for validation, {rows['test']} for the test"
+        lines.append(f"- **{name}** ({use}; manifest sha256 {source['sha256'][:12]}).")
+        if name in SOURCES:
+            lines.append(f"  {SOURCES[name]}")
     if info.system == "kavan":
-        absent = [e for e in info.labels.emotions if e not in info.supervised.emotions]
-        missing = [q for q in info.labels.categories if q not in info.supervised.categories]
-        lines += ["", f"Supervised emotions: {', '.join(info.supervised.emotions)}."]
-        if absent:
-            lines.append(f"No source supervised {', '.join(absent)}: these come out as null.")
-        if missing:
-            lines.append(
-                f"No clip belonged to the quadrant {', '.join(missing)}: its probability comes out as null."
-            )
-        lines += [
-            "A class label gives +1 to its emotion and -1 to the other five; neutral gives -1 to all.",
-            "EmoTag's 0-1 becomes 2 x - 1.",
-        ]
+        lines += ["", *_say_supervision(info)]
     train = recipe["train"]
     lines += [
         "",
@@ -88,6 +65,31 @@ def write_card(info: BundleInfo) -> str:
         lines += _score_section(name, scores)
     lines += ["## Limits", "", LIMITS]
     return "\n".join(lines)
+
+
+def _say_what(info: BundleInfo, model: Mapping[str, Any]) -> str:
+    if info.system == "face":
+        return "Still-image expression classifier: one face (or a whole frame taken as one) -> 7 classes."
+    look = "facial attention" if model["use_attention"] else "average pooling"
+    return (
+        f"KAVAN (Yang, Zhang, Luo: Human-centered emotion recognition in animated GIFs, ICME 2019), preset "
+        f"{model['preset']}: {look} and an HS-LSTM of tiers {tuple(model['tiers'])} over {model['frames']} frames "
+        "of a clip -> 17 emotion intensities in [-1, 1], one of 4 circumplex quadrants."
+    )
+
+
+def _say_supervision(info: BundleInfo) -> list[str]:
+    absent = [e for e in info.labels.emotions if e not in info.supervised.emotions]
+    missing = [q for q in info.labels.categories if q not in info.supervised.categories]
+    lines = [f"Supervised emotions: {', '.join(info.supervised.emotions)}."]
+    if absent:
+        lines.append(f"No source supervised {', '.join(absent)}: these come out as null.")
+    if missing:
+        lines.append(f"No clip belonged to {', '.join(missing)}: its probability comes out as null.")
+    return [
+        *lines,
+        "An Ekman label gives +1 to its emotion and -1 to the other five; neutral gives -1 to all six.",
+    ]
 
 
 def _score_section(name: str, scores: Mapping[str, Any]) -> list[str]:

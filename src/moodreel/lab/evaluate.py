@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from moodreel.emotions import EKMAN_7, EKMAN_TO_GIFGIF, GIFGIF_17, QUADRANTS
@@ -15,6 +16,7 @@ from moodreel.errors import DataError
 from moodreel.lab import metrics
 from moodreel.lab.data.labels import label_arrays
 from moodreel.lab.data.manifest import Row, read_manifest
+from moodreel.lab.losses import ranking_errors
 from moodreel.runtime.recognizer import load
 from moodreel.types import Result
 
@@ -56,7 +58,8 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test") -> dict[str
         pairs = [(row, r) for row, r in zip(rows, results, strict=True) if r.ok]
         if not pairs:
             raise DataError(f"{path}: none of the {len(rows)} clips could be read: {results[0].error}")
-        scores[manifest.name] = {"clips": len(pairs), "failed": len(rows) - len(pairs), **score(pairs)}
+        name = str(path) if manifest.name in scores else manifest.name  # two folders of one name
+        scores[name] = {"clips": len(pairs), "failed": len(rows) - len(pairs), **score(pairs)}
     return scores
 
 
@@ -111,14 +114,18 @@ def _score_kavan(pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
 
     def mean_spearman(rows: Indices) -> float:
         chosen = [(known[rows, e], e) for e in (GIFGIF_17.index(name) for name in scores)]
-        each = [metrics.spearman(predicted[rows, e][on], target[rows, e][on]) for on, e in chosen]
-        return float(np.mean(each))
+        drawn = [(predicted[rows, e][on], target[rows, e][on]) for on, e in chosen]
+        each = [metrics.spearman(a, b) for a, b in drawn if len(b) > 1 and np.ptp(b) > 0]
+        return float(np.mean(each)) if each else float("nan")
 
     groups = [row.group for row, _ in pairs]
     out: dict[str, Any] = {
         "mean_spearman": mean_spearman(np.arange(len(pairs))),
         "mean_spearman_interval": metrics.bootstrap_interval(mean_spearman, groups, rounds=200),
         "mean_nmse": float(np.mean([s["nmse"] for s in scores.values()])),
+        "ranking_errors": float(
+            ranking_errors(*map(torch.tensor, (np.nan_to_num(predicted), target, known))).nanmean()
+        ),
     }
     labelled = [(c, r) for (_, _, c), (_, r) in zip(labels, pairs, strict=True) if c >= 0]
     if labelled:

@@ -26,7 +26,7 @@ from torch import nn
 from moodreel import __version__
 from moodreel.emotions import GIFGIF_17, QUADRANTS
 from moodreel.errors import BundleError
-from moodreel.lab.card import write_card
+from moodreel.lab.card import SOURCES, write_card
 from moodreel.lab.models.face_cnn import PIXEL_MEAN, PIXEL_STD, FaceCNN
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.networks import OUTPUTS, build_graph, example_input, load_run, read_run_facts
@@ -116,7 +116,7 @@ def _write_onnx(recipe: Recipe, net: FaceCNN | Kavan, path: Path) -> None:
             graph,
             (example,),
             input_names=["frames"],
-            output_names=list(OUTPUTS[recipe.system]),
+            output_names=list(OUTPUTS[recipe.system])[: len(graph(example))],
             dynamic_shapes=({0: torch.export.Dim("clips", min=1, max=4096)},),
             opset_version=18,
             dynamo=True,
@@ -209,7 +209,7 @@ def _describe(
             "validation": facts["best"]["validation"],
         },
         scores=scores,
-        licences=("weights: Apache-2.0", *(f"data: {entry['name']}: see card.md" for entry in facts["data"])),
+        licences=tuple(f"{e['name']}: {SOURCES.get(e['name'], 'see its owner')}" for e in facts["data"]),
         sha256={
             file: hashlib.sha256((folder / file).read_bytes()).hexdigest()
             for file in ("model.onnx", "weights.safetensors")

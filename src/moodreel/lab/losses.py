@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from moodreel.lab.settings import KavanSettings
 
 
 def nmse_loss(prediction: Tensor, target: Tensor, mask: Tensor, variance: Tensor) -> Tensor:
@@ -76,11 +80,11 @@ def ranking_errors(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         mask: [N, E] bool.
 
     Returns:
-        [N] in [0, 1]; 0 for a clip without an ordered pair.
+        [N] in [0, 1]; NaN for a clip without an ordered pair.
     """
     pairs = _ordered_pairs(target, mask)
     wrong = pairs & (prediction.unsqueeze(2) < prediction.unsqueeze(1))
-    return wrong.sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp(min=1)
+    return wrong.sum(dim=(1, 2)) / pairs.sum(dim=(1, 2))  # 0 / 0 is NaN
 
 
 def keypoint_loss(heatmap: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
@@ -97,3 +101,22 @@ def keypoint_loss(heatmap: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
     """
     each = ((heatmap - attention) ** 2).sum(dim=2)
     return torch.where(mask, each, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def total_loss(parts: Mapping[str, Tensor], settings: KavanSettings) -> Tensor:
+    """Eq. 12 and 9: L = L_RG + w_C L_C + w_RANK L_RANK + w_kp L_kp.
+
+    Args:
+        parts: ``nmse``, and those of ``category``, ``ranking`` and ``keypoints`` that are used; scalars.
+        settings: the weights.
+
+    Returns:
+        scalar.
+    """
+    weights = {
+        "nmse": 1.0,
+        "category": settings.weight_category,
+        "ranking": settings.weight_ranking,
+        "keypoints": settings.weight_keypoints,
+    }
+    return torch.stack([weights[name] * value for name, value in parts.items()]).sum()

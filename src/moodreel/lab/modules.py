@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,10 +13,31 @@ from torch.nn import functional
 from moodreel.emotions import EKMAN_7, GIFGIF_17
 from moodreel.lab import metrics
 from moodreel.lab.data.clips import Batch
-from moodreel.lab.losses import category_loss, keypoint_loss, nmse_loss, ranking_errors, ranking_loss
+from moodreel.lab.losses import (
+    category_loss,
+    keypoint_loss,
+    nmse_loss,
+    ranking_errors,
+    ranking_loss,
+    total_loss,
+)
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.settings import FaceSettings, KavanSettings, TrainSettings
+
+
+def scale_rate(step: int, total: int, warmup: float) -> float:
+    """Learning rate at a step, relative to its peak: linear warm-up, then a cosine down to 0.
+
+    Args:
+        step: 0 to ``total``.
+        total: steps of the whole training.
+        warmup: share of them spent warming up.
+    """
+    rising = warmup * total
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1.0, total - rising))))
 
 
 class TrainModule(pl.LightningModule):
@@ -47,7 +69,7 @@ class TrainModule(pl.LightningModule):
         torch.manual_seed(self.settings.seed * 1_000_003 + self.global_step)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a one-cycle learning rate; no decay on biases, norms and scalars."""
+        """AdamW; the rate warms up and decays; no weight decay on biases, norms and scalars."""
         groups: dict[tuple[float, float], list[Tensor]] = {}
         for name, parameter in self.net.named_parameters():
             if not parameter.requires_grad:
@@ -61,12 +83,9 @@ class TrainModule(pl.LightningModule):
                 for (rate, decay), parameters in groups.items()
             ]
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=[group["lr"] for group in optimizer.param_groups],
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=max(self.settings.warmup, 1e-6),
-            cycle_momentum=False,
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: scale_rate(step, total, self.settings.warmup)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -107,7 +126,7 @@ class FaceModule(TrainModule):
         """Keeps predictions and labels."""
         pixels, labels = batch
         logits, _ = self.net(pixels)
-        self._seen.append((logits.float(), labels))
+        self._seen.append((logits.float().cpu(), labels.cpu()))
 
     def validation_scores(self) -> dict[str, float]:
         """Accuracy, macro-F1 and their mean as "score"."""
@@ -144,16 +163,13 @@ class KavanModule(TrainModule):
         intensities, logits = out.intensities[:, -1], out.logits[:, -1]
         scores, known = batch["scores"], batch["known"]
         parts = {"nmse": nmse_loss(intensities, scores, known, self.variance)}
-        loss = parts["nmse"]
         if model.weight_category:
             parts["category"] = category_loss(logits, batch["category"])
-            loss = loss + model.weight_category * parts["category"]
         if model.weight_ranking:
             parts["ranking"] = ranking_loss(intensities, scores, known, model.ranking_margin)
-            loss = loss + model.weight_ranking * parts["ranking"]  # Eq. 12
         if model.weight_keypoints and out.attention is not None:
             parts["keypoints"] = keypoint_loss(batch["heatmap"], out.attention, batch["supervised"])
-            loss = loss + model.weight_keypoints * parts["keypoints"]  # Eq. 9
+        loss = total_loss(parts, model)
         parts_by_name = {f"train/{name}": value for name, value in parts.items()}
         self.log_dict(parts_by_name, on_step=False, on_epoch=True, batch_size=len(scores))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(scores))
@@ -169,7 +185,7 @@ class KavanModule(TrainModule):
         kept = {name: batch[name] for name in ("scores", "known", "category", "supervised", "heatmap")}
         kept |= {"intensities": out.intensities[:, -1], "logits": out.logits[:, -1]}
         kept["attention"] = batch["heatmap"] if out.attention is None else out.attention
-        self._seen.append(kept)
+        self._seen.append({name: value.cpu() for name, value in kept.items()})
 
     def validation_scores(self) -> dict[str, float]:
         """Spearman per emotion and on average ("score"), nMSE, quadrant accuracy, Eq. 11 and Eq. 7."""
@@ -189,6 +205,6 @@ class KavanModule(TrainModule):
             "quadrant_accuracy": metrics.accuracy(
                 seen["logits"][labelled].argmax(1), seen["category"][labelled]
             ),
-            "ranking_errors": float(ranking_errors(predicted, target, known).mean()),
+            "ranking_errors": float(ranking_errors(predicted, target, known).nanmean()),
             "keypoints": float(keypoint_loss(seen["heatmap"], seen["attention"], seen["supervised"])),
         }

@@ -34,32 +34,30 @@ class FaceGraph(nn.Module):
 class KavanGraph(nn.Module):
     """What a ``kavan`` bundle computes, from uint8 clips [N, T, H, W, 3].
 
-    Outputs: intensities [N, 17], probabilities [N, 4], attention [N, T, h, w], and the heads read after
-    every frame: frame_intensities [N, T, 17], frame_probabilities [N, T, 4].
+    Outputs: intensities [N, 17], probabilities [N, 4], the heads read after every frame: frame_intensities
+    [N, T, 17], frame_probabilities [N, T, 4], and, where the network has it, attention [N, T, h, w].
     """
 
     def __init__(self, net: Kavan) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
         """Runs the network on pixels."""
         out = self.net(self.net.normalise(frames))
         probabilities = torch.softmax(out.logits, dim=2)
+        heads = out.intensities[:, -1], probabilities[:, -1], out.intensities, probabilities
+        if out.attention is None:
+            return heads
         grid = self.net.grid
-        count, length = frames.shape[:2]
-        if out.attention is None:  # a network without attention looks everywhere alike
-            attention = torch.full((count, length, grid, grid), 1.0 / grid**2)
-        else:
-            attention = out.attention.reshape(count, length, grid, grid)
-        return out.intensities[:, -1], probabilities[:, -1], attention, out.intensities, probabilities
+        return *heads, out.attention.unflatten(2, (grid, grid))
 
 
 OUTPUTS = {
     "face": ("probabilities", "features"),
-    "kavan": ("intensities", "probabilities", "attention", "frame_intensities", "frame_probabilities"),
+    "kavan": ("intensities", "probabilities", "frame_intensities", "frame_probabilities", "attention"),
 }
-"""Names of each system's outputs, in the order its graph gives them."""
+"""Names of each system's outputs, in the order its graph gives them; KAVAN's last may be missing."""
 
 
 def build_network(recipe: Recipe) -> FaceCNN | Kavan:

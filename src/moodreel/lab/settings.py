@@ -29,7 +29,7 @@ class TrainSettings:
     batch: int = 128
     """Clips (or faces) a step."""
     learning_rate: float = 1e-3
-    """Peak of the one-cycle schedule (linear warm-up, cosine decay to 0)."""
+    """Peak: after a linear warm-up, before a cosine decay to 0."""
     warmup: float = 0.1
     """Share of the steps spent warming up, in [0, 1)."""
     weight_decay: float = 0.05

@@ -28,7 +28,7 @@ from moodreel.errors import BundleError, DataError, SettingsError
 from moodreel.lab.data.augment import FaceAugment
 from moodreel.lab.data.clips import ClipDataset, WeightedSampler, calm_worker, draw_weights
 from moodreel.lab.data.faces import BatchSampler, FaceDataset
-from moodreel.lab.data.labels import find_supervised, intensities_of
+from moodreel.lab.data.labels import category_of, find_supervised, intensities_of
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan
@@ -99,7 +99,7 @@ def train(
     _write_json(
         out / "data.json",
         [
-            {"manifest": str(m.path), "name": m.name, "sha256": m.digest, "rows": len(m.rows)}
+            {"manifest": str(m.path), "name": m.name, "sha256": m.digest, "rows": m.count_rows()}
             for m in manifests
         ],
     )
@@ -180,7 +180,9 @@ def _build_kavan(
     weights = draw_weights(training, sources, settings.shares)
     emotions, categories = find_supervised([r for r, w in zip(training, weights, strict=True) if w > 0])
     clips = ClipDataset(training, model, settings.seed, train=True)
-    held = ClipDataset([row for row in validation if intensities_of(row)], model, settings.seed, train=False)
+    held = ClipDataset(
+        [r for r in validation if intensities_of(r) or category_of(r)], model, settings.seed, train=False
+    )
     loaders = (
         DataLoader(
             clips,
@@ -222,7 +224,9 @@ def start_from(net: nn.Module, init: str) -> list[str]:
     """
     best = Path(init) / "best.safetensors"
     try:
-        stored = load(best.read_bytes() if best.is_file() else read_bundle(init).read("weights.safetensors"))
+        stored = load(
+            best.read_bytes() if best.is_file() else read_bundle(init).read_checked("weights.safetensors")
+        )
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{init}: cannot read the weights: {error}") from error
     own = net.state_dict()

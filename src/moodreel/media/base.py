@@ -37,7 +37,7 @@ class Timeline:
         starts: [T] seconds, non-decreasing, the first is 0.
         durations: [T] seconds, as they play.
         raw_durations: [T] seconds, as the file stores them.
-        loop: None when the file does not say, 0 for ever, n times otherwise.
+        loop: None when the file does not say, 0 for ever, otherwise the count as the file stores it.
     """
 
     starts: FloatArray

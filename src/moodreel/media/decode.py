@@ -111,7 +111,7 @@ def open_media(source: Source, limits: Limits = _DEFAULT, *, fps: float = DEFAUL
         fps: frames a second of inputs without times (folders of frames, arrays).
 
     Returns:
-        A Media. A still has one frame of duration 0.
+        A Media. A still has one frame of duration 0 (a GIF of one image has its delay).
 
     Raises:
         UnsupportedMedia: no format that this package reads.

@@ -44,17 +44,19 @@ class Bundle:
     read: Callable[[str], bytes]
 
     def read_model(self) -> bytes:
-        """Content of ``model.onnx``, checked against ``sha256``.
+        """Content of ``model.onnx``; see :meth:`read_checked`."""
+        return self.read_checked("model.onnx")
+
+    def read_checked(self, name: str) -> bytes:
+        """Content of a file whose ``sha256`` stands in ``bundle.json``.
 
         Raises:
             BundleError: it cannot be read, or is not the file that ``bundle.json`` was written for.
         """
-        model = self.read("model.onnx")
-        if hashlib.sha256(model).hexdigest() != self.info.sha256["model.onnx"]:
-            raise BundleError(
-                f"{self.source}: model.onnx was altered: its sha256 is not the one in bundle.json"
-            )
-        return model
+        content = self.read(name)
+        if hashlib.sha256(content).hexdigest() != self.info.sha256.get(name):
+            raise BundleError(f"{self.source}: {name} was altered: its sha256 is not the one in bundle.json")
+        return content
 
     def read_card(self) -> str:
         """Text of ``card.md``."""

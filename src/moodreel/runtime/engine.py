@@ -63,7 +63,8 @@ class OnnxEngine:
             raise BundleError(f"{source}: model.onnx cannot be run: {_flatten(error)}") from error
         _check_contract(session.get_inputs(), session.get_outputs(), system, source)
         self._session = session
-        self._names = list(system.outputs)
+        given = {node.name for node in session.get_outputs()}
+        self._names = [name for name in system.outputs if name in given]
 
     def run(self, frames: UInt8Array) -> dict[str, Float32Array]:
         """Runs the network once; see :meth:`Engine.run`.
@@ -102,6 +103,8 @@ def _check_contract(inputs: Any, outputs: Any, system: System, source: str) -> N
         raise BundleError(f"{source}: model.onnx: input frames has {rank} axes; expected {system.axes}")
     shapes = {node.name: list(node.shape) for node in outputs}
     for name, size in system.outputs.items():
+        if name not in shapes and name in system.optional:
+            continue
         if name not in shapes:
             raise BundleError(f"{source}: model.onnx has no output {name!r}; it has {', '.join(shapes)}")
         last = shapes[name][-1] if shapes[name] else None

@@ -37,12 +37,15 @@ def read_kavan(info: BundleInfo, outputs: Outputs, sample: Sample, per_frame: bo
     fields["emotions"] = emotions
     if position is not None:
         fields["valence"], fields["arousal"] = position
-    fields["attention"] = outputs["attention"]
-    fields["attention_times"] = sample.times
+    if "attention" in outputs:
+        fields["attention"] = outputs["attention"]
+        fields["attention_times"] = sample.times
     if per_frame:
         fields["per_frame"] = {
             "time_s": sample.times,
-            **_name_traces("", info.labels.emotions, info.supervised.emotions, outputs["frame_intensities"]),
+            **_name_traces(
+                "", info.labels.emotions, info.supervised.emotions, outputs["frame_intensities"].clip(-1, 1)
+            ),
             **_trace_classes(info, outputs["frame_probabilities"]),
         }
     return fields

@@ -27,12 +27,14 @@ class System:
         axes: of the network's input ``frames``: ``NTHWC`` (clips) or ``NHWC`` (single frames).
         outputs: outputs of the network the runtime reads -> size of the last axis, None where free. Empty for
             a system that this version cannot run.
+        optional: those of ``outputs`` that a network may lack.
     """
 
     emotions: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     axes: str = "NTHWC"
     outputs: Mapping[str, int | None] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
 
 
 SYSTEMS: Mapping[str, System] = {
@@ -47,6 +49,7 @@ SYSTEMS: Mapping[str, System] = {
             "frame_intensities": 17,
             "frame_probabilities": 4,
         },
+        optional=frozenset({"attention"}),  # a network without attention has none to show
     ),
     "face": System(categories=EKMAN_7, axes="NHWC", outputs={"probabilities": 7}),
     "caca-rnn": System(categories=MEC_8),

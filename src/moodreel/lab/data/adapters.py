@@ -10,46 +10,53 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import io
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from moodreel.emotions import EMOTAG_TO_GIFGIF
 from moodreel.errors import DataError, MissingExtra, MoodreelError
-from moodreel.lab.data.manifest import Row, write_manifest
+from moodreel.lab.data.manifest import Row, split_by_group, write_manifest
+
+HEARTS = ("1f499", "1f49a", "1f49b", "1f49c", "1f5a4", "1f90d", "1f90e", "1f9e1", "2764")
+THUMBS = ("1f44d", "1f44e")
+PLAIN_FACES = ("1f610", "1f611", "1f636")
+
+LOOK_ALIKES: Mapping[str, str] = {
+    **dict.fromkeys(HEARTS, "heart"),
+    **dict.fromkeys(THUMBS, "thumb"),
+    **dict.fromkeys(PLAIN_FACES, "plain_face"),
+}
+"""Emoji that differ in colour or a detail only: one group, so that no copy of a test drawing is learnt."""
 
 EMOJI_FRAMES = 24
 EMOJI_PIXELS = 160
-
-
-def split_by_group(group: str, val: float, test: float) -> str:
-    """Split of a group, from a hash of its name: stable when other groups come or go.
-
-    Args:
-        group: name of the group.
-        val, test: shares in [0, 1].
-    """
-    digest = hashlib.sha256(f"moodreel split\0{group}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    if place < test:
-        return "test"
-    return "val" if place < test + val else "train"
 
 
 def export_fer2013(source: Path, out: Path) -> list[Row]:
     """FER2013 (Goodfellow et al. 2013) from ``fer2013_{train,public_test}.parquet``.
 
     The public test is the test split; 6 % of the training pictures are validation. Persons are not known:
-    the group is the picture.
+    the group is the picture itself (its pixels), of which the set holds many copies. Training pictures that
+    the public test holds too (about 8 % of the test) are left out.
     """
+    tested: set[str] = set()
     rows = []
-    for part, held in (("fer2013_train", False), ("fer2013_public_test", True)):
-        for record in _read_records(source / f"{part}.parquet", ("name", "emotion", "image")):
-            group = f"fer:{Path(record['name']).stem}"
+    for part, held in (("fer2013_public_test", True), ("fer2013_train", False)):
+        for number, record in enumerate(_read_records(source / f"{part}.parquet", ("emotion", "image"))):
+            digest = _digest_pixels(record["image"])
+            if held:
+                tested.add(digest)
+            elif digest in tested:
+                continue
+            group = f"fer:{digest[:16]}"
             split = "test" if held else split_by_group(group, val=0.06, test=0.0)
-            clip = _write(out / part / record["name"], record["image"])
+            clip = _write(out / part / f"{number:05d}.jpg", record["image"])  # names repeat, numbers do not
             rows.append(Row(clip, group, split, labels={"ekman": record["emotion"]}))
     return rows
 
@@ -74,8 +81,9 @@ def export_emoji(source: Path, out: Path) -> list[Row]:
     """Animated emoji drawn from Lottie files, rated by EmoTag (Shoeb & de Melo 2020).
 
     Each is an animated WebP with alpha, 24 frames evenly in time, 160 px. EmoTag's 0-1 becomes 2 x - 1 on
-    the six emotions that GIFGIF has; emoji without ratings have no scores. The group is the code point
-    without skin tone: 30 % test, 10 % validation.
+    the six emotions that GIFGIF has; emoji without ratings, and skin tones of rated ones, have no scores. The
+    group is the code point without skin tone, or the family of look-alikes it belongs to: 30 % test, 10 %
+    validation.
     """
     ratings = {}
     with (source / "ratings.csv").open(newline="", encoding="utf-8") as stream:
@@ -90,8 +98,9 @@ def export_emoji(source: Path, out: Path) -> list[Row]:
         base = re.sub(r"_1f3f[b-f]", "", lottie.stem)
         clip = out / "emoji" / f"{lottie.stem}.webp"
         _render_lottie(lottie, clip)
-        group = f"emoji:{base.removesuffix('_fe0f')}"
-        scores = ratings.get(lottie.stem) or ratings.get(base) or {}
+        base = base.removesuffix("_fe0f")
+        group = f"emoji:{LOOK_ALIKES.get(base, base)}"
+        scores = ratings.get(lottie.stem, {})
         rows.append(Row(clip, group, split_by_group(group, val=0.10, test=0.30), scores=scores))
     return rows
 
@@ -128,6 +137,12 @@ def _read_records(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
         raise DataError(f"{path}: column {missing[0]!r} is missing")
     records: list[dict[str, Any]] = table.to_pylist()
     return records
+
+
+def _digest_pixels(picture: bytes) -> str:
+    """sha256 of the decoded pixels (hex): equal for copies that were stored anew without loss."""
+    with Image.open(io.BytesIO(picture)) as image:
+        return hashlib.sha256(str(image.size).encode() + image.convert("RGB").tobytes()).hexdigest()
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -12,12 +12,15 @@ from torch.utils.data import Dataset, Sampler
 
 from moodreel.errors import DataError
 from moodreel.faces.heatmap import draw_heatmap
-from moodreel.lab.data.compose import Still, compose_clip, place_keypoints, read_still
+from moodreel.lab.data.compose import compose_clip, place_keypoints, read_still
 from moodreel.lab.data.labels import category_of, intensities_of, label_arrays
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.settings import KavanSettings
 from moodreel.media import open_media, sample_media, segment_times
 from moodreel.types import FloatArray
+
+COMPOSED_SUFFIXES = (".jpg", ".jpeg", ".png", ".apng", ".bmp", ".webp")
+"""Files that may be stills or cut-out figures, from which clips are composed."""
 
 Batch = dict[str, Tensor]
 """frames [N, T, S, S, 3] uint8, scores [N, 17], known [N, 17] bool, category [N] (-1 unknown),
@@ -27,7 +30,8 @@ heatmap [N, T, K], supervised [N, T] bool (frames with keypoints)."""
 class ClipDataset(Dataset[dict[str, Tensor]]):
     """Clips of manifest rows.
 
-    Stills and cut-out figures (animations with alpha) are composed into clips; everything else is decoded.
+    Stills, which are taken to be cropped around a face, and cut-out figures (PNG or WebP animations with
+    clear pixels) are composed into clips; everything else is decoded as it is.
     A composed still has keypoints (a frontal face in its known box); other clips have none here, and
     their attention is not supervised.
 
@@ -84,11 +88,11 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     def _draw(self, row: Row, rng: np.random.Generator) -> tuple[np.ndarray, FloatArray | None]:
         """(frames [T, S, S, 3] uint8, face boxes [T, 4] or None)."""
         count, size = self.settings.frames, self.settings.input_size
-        if _is_plain_clip(row.clip.suffix):
+        still = self._read(row.clip) if row.clip.suffix.lower() in COMPOSED_SUFFIXES else None
+        if still is None:
             media = open_media(row.clip)
             times = segment_times(media.duration, count, rng if self.train else None)
             return sample_media(media, times, (size, size)).frames, None
-        still: Still = self._read(row.clip)
         if still.cut_out and not self.train:
             times = segment_times(1.0, count)
             chosen = (times * len(still.pixels)).astype(int)
@@ -97,14 +101,9 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         first = None
         others = self.neutral.get(row.group, [])
         if others and row.labels.get("ekman") not in (None, "neutral") and rng.random() < 0.7:
-            first = self._read(others[int(rng.integers(len(others)))].clip)
+            first = self._read(others[int(rng.integers(len(others)))].clip)  # None, an animation, is no start
         composed = compose_clip(still, first, segment_times(1.0, count, rng), size, rng)
         return composed.frames, None if still.cut_out else composed.boxes
-
-
-def _is_plain_clip(suffix: str) -> bool:
-    """Whether a file is used as it is: stills and drawn figures (WebP with alpha) are composed."""
-    return suffix.lower() not in (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def _over_white(frames: np.ndarray) -> np.ndarray:
@@ -115,8 +114,8 @@ def _over_white(frames: np.ndarray) -> np.ndarray:
 def draw_weights(rows: Sequence[Row], sources: Sequence[int], shares: Sequence[float]) -> FloatArray:
     """How often each row is drawn in training.
 
-    Sources get their shares; inside a source, clips of a strongest emotion with n clips weigh n^-0.5 each,
-    and rows without any label are not drawn.
+    Sources get their shares; inside a source, clips of a strongest emotion (or else quadrant) with n clips
+    weigh n^-0.5 each, and rows without any label are not drawn.
 
     Args:
         rows: of all sources.
@@ -132,12 +131,12 @@ def draw_weights(rows: Sequence[Row], sources: Sequence[int], shares: Sequence[f
     weights = np.zeros(len(rows))
     place = np.asarray(sources)
     for source in range(int(place.max()) + 1):
-        kinds: dict[str, list[int]] = {}
+        kinds: dict[str | None, list[int]] = {}  # None: labelled, but expressing nothing much
         for i in np.flatnonzero(place == source).tolist():
-            scores = intensities_of(rows[i])
-            if scores:
-                strongest = max(scores, key=lambda e: scores[e])
-                kinds.setdefault(strongest if category_of(rows[i]) else "neutral", []).append(i)
+            scores, category = intensities_of(rows[i]), category_of(rows[i])
+            if scores or category:
+                strongest = max(scores, key=lambda e: scores[e]) if scores else category
+                kinds.setdefault(strongest if category else None, []).append(i)
         for members in kinds.values():
             weights[members] = len(members) ** -0.5
         total = weights[place == source].sum()

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from moodreel.errors import MoodreelError
+from moodreel.errors import DataError, MoodreelError
 from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
 from moodreel.media import open_media, write_gif
 from moodreel.types import FloatArray, UInt8Array
@@ -248,12 +248,15 @@ FRONTAL_FACE = _frontal_face()
 """[70, 2]: a frontal face in a unit box, drawn by us from ellipses."""
 
 
-def read_still(path: Path, longest: int = 144) -> Still:
+def read_still(path: Path, longest: int = 144) -> Still | None:
     """Reads a labelled picture or a drawn animation with alpha.
 
     Args:
-        path: a media file; one frame is a cropped face, several with alpha a cut-out figure.
+        path: a media file; one frame is a cropped face, several with clear pixels a cut-out figure.
         longest: pictures are shrunk to this many pixels a side.
+
+    Returns:
+        what to compose from; None for an ordinary animation, which is a clip already.
 
     Raises:
         MediaError: it cannot be read.
@@ -264,6 +267,8 @@ def read_still(path: Path, longest: int = 144) -> Still:
         image = Image.fromarray(frames[0])
         image.thumbnail((longest, longest), Image.Resampling.BOX)
         return Still(np.asarray(image))
+    if all(frame[..., 3].min() == 255 for frame in frames):
+        return None
     return Still(np.stack(frames), face=(0.05, 0.05, 0.95, 0.95), cut_out=True)
 
 
@@ -290,9 +295,10 @@ def write_clips(manifest: Path, split: str, out: Path, limit: int, seed: int, si
         count = int(clip_rng.integers(10, 22))
         durations = clip_rng.choice([0.04, 0.06, 0.08, 0.1, 0.12], count)
         times = (np.cumsum(durations) - durations / 2) / durations.sum()
-        composed = compose_clip(
-            read_still(row.clip), read_still(first.clip) if first else None, times, size, clip_rng
-        )
+        still = read_still(row.clip)
+        if still is None:
+            raise DataError(f"{row.clip}: an animation; only stills are composed")
+        composed = compose_clip(still, read_still(first.clip) if first else None, times, size, clip_rng)
         path = out / "clips" / f"{i:05d}.gif"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_gif(path, composed.frames, durations)

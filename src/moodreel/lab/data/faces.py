@@ -36,7 +36,7 @@ class FaceDataset(Dataset[tuple[Tensor, Tensor]]):
         self.size = size
         self.augment = augment
         self.seed = seed
-        stored = size if augment is None else size * 7 // 6  # some room to crop and turn
+        stored = size if augment is None else size * 7 // 6  # finer than the input, for the resampling
         self.grey = np.empty((len(rows), stored, stored), np.uint8)
         self.labels = np.empty(len(rows), np.int64)
         for i, row in enumerate(rows):

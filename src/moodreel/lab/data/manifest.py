@@ -1,23 +1,28 @@
 """Training and evaluation data as a table: one row a clip.
 
 Columns: ``clip`` (path, relative to the manifest), ``group`` (person, show, emoji: what must not cross a
-split), optional ``split`` (train | val | test), then any of ``score_<emotion>`` in [-1, 1],
-``label_<vocabulary>``, ``keypoints`` (path), ``trace`` (path). An empty cell is a missing label.
+split), optional ``split`` (train | val | test; where no row states one, groups are split by their names),
+then any of ``score_<emotion>`` in [-1, 1], ``label_<vocabulary>``, ``keypoints`` (path), ``trace`` (path). An
+empty cell is a missing label; other columns are left alone.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from moodreel.emotions import GIFGIF_17, VOCABULARIES
 from moodreel.errors import DataError
 
 SPLITS = ("train", "val", "test")
+
+UNSTATED_SHARES = (0.1, 0.2)
+"""Shares of validation and test where a manifest states no split at all; by group, see split_by_group."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,12 @@ class Manifest:
     @property
     def name(self) -> str:
         """Short name for logs and cards: the manifest's folder, or its stem."""
-        return self.path.parent.name if self.path.stem == "manifest" else self.path.stem
+        path = self.path.resolve()
+        return path.parent.name if path.stem == "manifest" else path.stem
+
+    def count_rows(self) -> dict[str, int]:
+        """Rows of each split; those without one are not counted."""
+        return {split: sum(row.split == split for row in self.rows) for split in SPLITS}
 
     def select(self, split: str) -> list[Row]:
         """Rows of one split.
@@ -97,7 +107,23 @@ def read_manifest(path: str | Path) -> Manifest:
         rows.append(row)
     if not rows:
         raise DataError(f"{path}: the manifest has no rows")
+    if not splits:
+        rows = [replace(row, split=split_by_group(row.group, *UNSTATED_SHARES)) for row in rows]
     return Manifest(path, tuple(rows), hashlib.sha256(content).hexdigest())
+
+
+def split_by_group(group: str, val: float, test: float) -> str:
+    """Split of a group, from a hash of its name: stable when other groups come or go.
+
+    Args:
+        group: name of the group.
+        val, test: shares in [0, 1].
+    """
+    digest = hashlib.sha256(f"moodreel split\0{group}".encode()).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    if place < test:
+        return "test"
+    return "val" if place < test + val else "train"
 
 
 def _csv_records(path: Path, content: bytes) -> Iterable[tuple[int, dict[str, str]]]:
@@ -105,7 +131,7 @@ def _csv_records(path: Path, content: bytes) -> Iterable[tuple[int, dict[str, st
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
-    reader = csv.DictReader(text.splitlines())
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     _check_columns(path, reader.fieldnames or [])
     for record in reader:
         if None in record or None in record.values():
@@ -132,6 +158,8 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
         raise DataError(f"{path}: column {missing[0]!r} is missing (got {', '.join(columns) or 'none'})")
     for name in columns:
         kind, _, rest = name.partition("_")
+        if kind in ("scores", "labels"):
+            raise DataError(f"{path}: column {name!r}: did you mean {kind[:-1]}_{rest}?")
         if kind == "score" and rest not in GIFGIF_17:
             raise DataError(f"{path}: column {name!r}: {rest!r} is none of the 17 GIFGIF emotions")
         if kind == "label" and rest not in VOCABULARIES:
