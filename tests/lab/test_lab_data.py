@@ -6,8 +6,8 @@ from PIL import Image
 
 from moodreel.emotions import EKMAN_7, GIFGIF_17, QUADRANT_OF, QUADRANTS
 from moodreel.errors import DataError, SettingsError
-from moodreel.lab.data.adapters import export_emoji, main
-from moodreel.lab.data.clips import ClipDataset, WeightedSampler, draw_weights
+from moodreel.lab.data.adapters import export_emoji, export_fer2013, main
+from moodreel.lab.data.clips import ClipDataset, WeightedSampler, check_readable, draw_weights
 from moodreel.lab.data.compose import (
     FRONTAL_FACE,
     Still,
@@ -22,7 +22,7 @@ from moodreel.lab.data.faces import BatchSampler, FaceDataset
 from moodreel.lab.data.labels import category_of, find_supervised, intensities_of, label_arrays
 from moodreel.lab.data.manifest import Row, read_manifest, split_by_group, write_manifest
 from moodreel.lab.settings import PAPER_KAVAN, KavanSettings, read_recipe, recipe_from_dict
-from moodreel.media import read_clip
+from moodreel.media import read_clip, segment_times, write_gif
 
 
 def save_still(path, value, size=(40, 50)):
@@ -140,6 +140,9 @@ class TestSettings:
             recipe_from_dict({"train": {"epochs": "3"}}, "face")
         with pytest.raises(SettingsError, match=r"model\.tiers = \(3, 1\): expected sizes that divide 8"):
             recipe_from_dict({"model": {"tiers": [3, 1]}}, "kavan")
+        for wrong in ([4.0, 1.0], ["4", 1], [], [4]):
+            with pytest.raises(SettingsError, match=r"model\.tiers"):
+                recipe_from_dict({"model": {"tiers": wrong}}, "kavan")
         with pytest.raises(SettingsError, match="system = 'face': expected 'kavan'"):
             recipe_from_dict({"system": "face"}, "kavan")
         with pytest.raises(SettingsError, match="readable TOML"):
@@ -175,6 +178,27 @@ class TestAdapters:
         assert main(["fer2013", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
         assert capsys.readouterr().err.startswith("moodreel: ")
 
+    def test_fer2013_leaves_copies_of_test_pictures_out(self, tmp_path):
+        import io
+
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        def png(value):
+            stream = io.BytesIO()
+            Image.new("L", (4, 4), value).save(stream, "png")
+            return stream.getvalue()
+
+        for part, values in (("public_test", [1, 2]), ("train", [2, 3, 3, 4])):
+            table = {"name": ["same.jpg"] * len(values), "emotion": ["fear"] * len(values)}
+            pq.write_table(
+                pa.table({**table, "image": [png(v) for v in values]}), tmp_path / f"fer2013_{part}.parquet"
+            )
+        rows = export_fer2013(tmp_path, tmp_path / "out")
+        assert [row.split == "test" for row in rows] == [True, True, False, False, False]
+        assert rows[2].group == rows[3].group != rows[4].group  # copies cannot cross a split
+        assert len({row.clip for row in rows}) == 5  # one name, five files
+
     def test_emoji(self, tmp_path, data):
         source = tmp_path / "source"
         (source / "lottie").mkdir(parents=True)
@@ -184,8 +208,10 @@ class TestAdapters:
         rows = {row.clip.stem: row for row in export_emoji(source, tmp_path / "out")}
         assert rows["1f44b"].group == rows["1f44b_1f3fb"].group == "emoji:1f44b"
         assert rows["1f44b"].split == rows["1f44b_1f3fb"].split
+        assert not rows["1f44b_1f3fb"].scores  # the raters saw the base emoji
         clip = read_clip(rows["1f604"].clip, mode="rgba")
-        assert clip.frames.shape == (24, 160, 160, 4)
+        assert clip.frames.shape[1:] == (160, 160, 4)
+        assert 12 <= len(clip) <= 24  # equal frames are stored once
         assert clip.frames[:, 0, 0, 3].max() == 0  # the corners of a smiley are clear
         import csv
 
@@ -197,9 +223,9 @@ class TestAdapters:
 class TestCompose:
     def still(self, seed=0):
         rng = np.random.default_rng(seed)
-        pixels = rng.integers(0, 256, (60, 50, 4), dtype=np.uint8)
+        pixels = rng.integers(0, 256, (1, 60, 50, 4), dtype=np.uint8)
         pixels[..., 3] = 255
-        return Still(pixels)
+        return Still(pixels, np.zeros(1), 0.0)
 
     def test_same_seed_same_clip(self):
         times = np.linspace(0.05, 0.95, 8)
@@ -217,7 +243,7 @@ class TestCompose:
         # Opaque only where the face is said to be, off the picture's centre: alpha shows where it lands.
         pixels = np.zeros((100, 80, 4), np.uint8)
         pixels[10:70, 8:48] = 255
-        still = Still(pixels, face=(8 / 80, 10 / 100, 48 / 80, 70 / 100), cut_out=True)
+        still = Still(pixels[None], np.zeros(1), 0.0, (8 / 80, 10 / 100, 48 / 80, 70 / 100), cut_out=True)
         path = np.array(
             [[0.5, 0.5, 0.5, aspect, 0.0], [0.4, 0.55, 0.3, aspect, 0.0], [0.6, 0.45, 0.6, aspect, 0.0]]
         )
@@ -232,9 +258,8 @@ class TestCompose:
             assert (found[2] - found[0]) / height == pytest.approx(40 / 60 * aspect, rel=0.06)
 
     def test_neutral_comes_first(self):
-        black, white = (Still(np.full((40, 40, 4), v, np.uint8)) for v in (0, 255))
-        for still in (black, white):
-            still.pixels[..., 3] = 255
+        black, white = (Still(np.full((1, 40, 40, 4), v, np.uint8), np.zeros(1), 0.0) for v in (0, 255))
+        black.pixels[..., 3] = 255
         for seed in range(5):
             out = compose_clip(white, black, np.linspace(0, 1, 6), 64, np.random.default_rng(seed))
             centre = [
@@ -288,18 +313,50 @@ class TestDatasets:
         np.testing.assert_allclose(item["heatmap"].sum(dim=1), 1, atol=1e-5)
         assert item["supervised"].all()
 
-    def test_cut_out_figures_have_no_keypoints(self, tmp_path):
+    def test_cut_out_figures_have_no_keypoints_and_keep_their_time(self, tmp_path):
+        # Red for 0.1 s of 0.8 s, then clear: of eight segments of time only the first shows red.
         frames = [Image.new("RGBA", (30, 30), (255, 0, 0, 255)), Image.new("RGBA", (30, 30), (0, 0, 0, 0))]
-        frames[0].save(
-            tmp_path / "e.webp", save_all=True, append_images=frames[1:], duration=50, lossless=True
-        )
+        times = {"duration": [100, 700], "lossless": True}
+        frames[0].save(tmp_path / "e.webp", save_all=True, append_images=frames[1:], **times)
         row = Row(tmp_path / "e.webp", "emoji:1", "train", {"anger": 1.0})
-        assert read_still(row.clip).cut_out
+        still = read_still(row.clip)
+        assert still.cut_out
+        assert (still.starts.tolist(), still.duration) == ([0.0, 0.1], pytest.approx(0.8))
         for train in (True, False):
             item = ClipDataset([row], KavanSettings(input_size=32), 0, train=train)[0]
             assert not item["supervised"].any()
-        assert (item["frames"][-1] == 255).all()  # the clear half over white
-        assert (item["frames"][0] == np.array([255, 0, 0])).all()
+        seen = item["frames"].numpy()
+        assert (seen[0] == [255, 0, 0]).all()
+        assert (seen[1:] == 255).all()  # clear, over white
+        alpha = _place(still, np.tile([0.5, 0.5, 0.9, 1.0, 0.0], (8, 1)), segment_times(1.0, 8), 32, False)[
+            :, 3
+        ]
+        assert (alpha.amax(dim=(1, 2)) > 0.5).tolist() == [True] + [False] * 7
+
+    def test_ordinary_animations_are_taken_as_they_are(self, tmp_path):
+        write_gif(tmp_path / "a.gif", np.full((3, 20, 30, 3), 90, np.uint8), [0.1, 0.1, 0.1])
+        frames = [Image.new("RGB", (30, 30), (v, 0, 0)) for v in (10, 200)]
+        frames[0].save(
+            tmp_path / "b.webp", save_all=True, append_images=frames[1:], duration=50, lossless=True
+        )
+        assert read_still(tmp_path / "b.webp") is None
+        for name in ("a.gif", "b.webp"):
+            row = Row(tmp_path / name, "g", "train", {"anger": 1.0})
+            assert ClipDataset([row], KavanSettings(input_size=32), 0, train=True)[0]["frames"].shape == (
+                8,
+                32,
+                32,
+                3,
+            )
+
+    def test_unreadable_clips_are_named_before_training(self, tmp_path):
+        rows = self.rows(tmp_path)
+        check_readable(rows)
+        for i in range(5):
+            (tmp_path / f"bad{i}.png").write_bytes(b"no picture")
+            rows.append(Row(tmp_path / f"bad{i}.png", f"b{i}", "train", labels={"ekman": "fear"}))
+        with pytest.raises(DataError, match=r"5 clips cannot be read: .*bad0\.png.*and 2 more"):
+            check_readable(rows)
 
     def test_weights(self):
         rows = [Row("x", "g", labels={"ekman": k}) for k in ("fear",) + ("happiness",) * 4] + [Row("y", "h")]
@@ -309,6 +366,8 @@ class TestDatasets:
         assert weights[6] == pytest.approx(0.25)
         assert weights[5] == 0  # nothing to learn from
         assert weights[0] / weights[1] == pytest.approx(2)  # 1 / (1 / sqrt(4))
+        only_quadrant = Row("q", "j", labels={"quadrant": "misery_arousal"})
+        assert draw_weights([Row("y", "h"), only_quadrant], [0, 0], ()).tolist() == [0, 1]
         with pytest.raises(DataError, match="no row has a label"):
             draw_weights([Row("y", "h")], [0], ())
 

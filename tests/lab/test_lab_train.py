@@ -17,6 +17,7 @@ from moodreel.lab.data.manifest import Row, write_manifest
 from moodreel.lab.evaluate import evaluate
 from moodreel.lab.export import export
 from moodreel.lab.layers.backbones import ResNet50Backbone, build_backbone
+from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.networks import build_graph, example_input, load_run
 from moodreel.lab.settings import recipe_from_dict
 from moodreel.lab.train import start_from, train
@@ -25,11 +26,11 @@ from moodreel.runtime.recognizer import load
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory):
-    """36 stills: bright ones are happy, dark ones are sad, the rest neutral."""
+    """45 stills: bright ones are happy, dark ones are sad, the rest neutral."""
     folder = tmp_path_factory.mktemp("stills")
     rng = np.random.default_rng(0)
     rows = []
-    for i in range(36):
+    for i in range(45):
         kind, level = [("happiness", 200), ("sadness", 50), ("neutral", 125)][i % 3]
         pixels = rng.normal(level, 12, (40, 40)).clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{i}.png")
@@ -102,6 +103,41 @@ def test_resume_refuses_what_does_not_fit(run, manifest, tmp_path):
         train(other, [manifest], run, resume=True)
 
 
+def test_resume_refuses_other_data(run, manifest, tmp_path):
+    text = manifest.read_text().replace("train", "TEMP").replace("test", "train").replace("TEMP", "test")
+    other = manifest.parent / "swapped.csv"
+    other.write_text(text)
+    with pytest.raises(DataError, match="not those the run was started with"):
+        train(load_run(run)[0].system, [other], run, resume=True)
+
+
+def test_export_does_not_score_on_changed_data(run, manifest, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    facts = json.loads((copy / "data.json").read_text())
+    facts[0]["sha256"] = "0" * 64
+    (copy / "data.json").write_text(json.dumps(facts))
+    export(copy, tmp_path / "b")
+    assert "is not the one the run was given" in (tmp_path / "b" / "card.md").read_text()
+    assert load(tmp_path / "b").info.scores["headline"] == {}
+
+
+@pytest.mark.parametrize(
+    ("system", "kinds", "message"),
+    [
+        ("face", ["happiness"] * 4, "train.batch = 6: expected at most 4"),
+        ("kavan", ["happiness"] * 12, "no emotion has training labels that differ"),
+        ("kavan", ["neutral"] * 12, "no emotion has training labels that differ"),
+    ],
+)
+def test_data_too_poor_to_train_on_is_one_error(manifest, tmp_path, system, kinds, message):
+    pictures = [manifest.parent / f"{i}.png" for i in range(len(kinds) + 1)]
+    rows = [Row(p, p.stem, "train", labels={"ekman": k}) for p, k in zip(pictures, kinds, strict=False)]
+    write_manifest(tmp_path / "m.csv", [*rows, Row(pictures[-1], "v", "val", labels={"ekman": "happiness"})])
+    with pytest.raises((DataError, SettingsError), match=message):
+        train(system, [tmp_path / "m.csv"], tmp_path / "run", write_recipe(tmp_path / "r.toml", system))
+
+
 def test_leak_between_manifests(manifest, tmp_path):
     write_manifest(
         tmp_path / "other.csv", [Row(manifest.parent / "0.png", "p0", "test", labels={"ekman": "fear"})]
@@ -135,9 +171,9 @@ def test_bundle_says_what_it_is(run, bundle, manifest):
     info = load(bundle).info
     system = load_run(run)[0].system
     assert (info.name, info.system) == ("mine", system)
-    assert info.training["data"][0]["rows"] == {"train": 18, "val": 9, "test": 9}
+    assert info.training["data"][0]["rows"] == {"train": 18, "val": 9, "test": 18}
     name = manifest.parent.name
-    assert info.scores[name]["clips"] == 9
+    assert info.scores[name]["clips"] == 18
     card = (bundle / "card.md").read_text(encoding="utf-8")
     for words in ("Held-out scores", "Limits", name, "prohibited"):
         assert words in card
@@ -163,18 +199,22 @@ def test_export_replaces_only_bundles_and_only_when_complete(run, bundle, tmp_pa
 
 def test_evaluate_through_the_runtime(run, bundle, manifest):
     scores = evaluate(str(bundle), [manifest], "test")[manifest.parent.name]
-    assert scores["clips"] == 9
+    assert scores["clips"] == 18
     assert scores["failed"] == 0
-    predicted = [r.category for r in load(bundle).map(manifest.parent / f"{i}.png" for i in range(27, 36))]
+    predicted = [r.category for r in load(bundle).map(manifest.parent / f"{i}.png" for i in range(27, 45))]
     if load_run(run)[0].system == "face":
-        truth = ["happiness", "sadness", "neutral"] * 3
+        truth = ["happiness", "sadness", "neutral"] * 6
         assert scores["accuracy"] == pytest.approx(
             np.mean([a == b for a, b in zip(predicted, truth, strict=True)])
         )
-        assert sum(map(sum, scores["confusion"])) == 9
+        assert sum(map(sum, scores["confusion"])) == 18
     else:
-        assert scores["quadrant_clips"] == 6  # neutral has no quadrant
+        assert scores["quadrant_clips"] == 12  # neutral has no quadrant
         assert set(scores["emotions"]) == {"happiness", "sadness"}
+        # A third is positive: saying the training mean errs by 1 + (mean - m)^2 / variance.
+        mean = load(bundle).info.training["target_mean"]["happiness"]
+        expected = 1 + (mean + 1 / 3) ** 2 / (8 / 9)
+        assert scores["emotions"]["happiness"]["nmse_of_training_mean"] == pytest.approx(expected, abs=1e-3)
     with pytest.raises(DataError, match="no row with split = 'holdout'"):
         evaluate(str(bundle), [manifest], "holdout")
 
@@ -194,7 +234,9 @@ def test_start_from_takes_what_fits(run, bundle):
     for source in (run, bundle):
         fresh = type(net)(recipe.model)
         taken = start_from(fresh, str(source))
-        assert set(taken) == set(net.state_dict())
+        assert set(taken) == {name for name in net.state_dict() if not name.startswith("supervised_")}
+        if isinstance(fresh, Kavan):
+            assert fresh.supervised_emotions.all()  # the data's to say, not the start's
     with pytest.raises(BundleError, match="logs"):
         start_from(net, str(run / "logs"))
 
@@ -202,9 +244,11 @@ def test_start_from_takes_what_fits(run, bundle):
 def test_kavan_starts_from_a_face_run(manifest, tmp_path):
     train("face", [manifest], tmp_path / "face", write_recipe(tmp_path / "f.toml", "face", epochs=1))
     recipe = write_recipe(tmp_path / "k.toml", "kavan", epochs=1)
+    recipe.write_text(recipe.read_text().replace("input_size", "backbone_rate = 0.0\ninput_size"))
     train("kavan", [manifest], tmp_path / "kavan", recipe, init=str(tmp_path / "face"))
-    _, net = load_run(tmp_path / "kavan")
-    assert net.grid == 2
+    (_, face), (_, net) = load_run(tmp_path / "face"), load_run(tmp_path / "kavan")
+    for name, value in net.backbone.state_dict().items():  # frozen: weights and batch-norm statistics
+        torch.testing.assert_close(value, face.backbone.state_dict()[name], msg=name)
 
 
 class TestBackbones:
@@ -226,9 +270,9 @@ class TestBackbones:
         backbone = ResNet50Backbone(str(tmp_path / "r.pth"))
         torch.testing.assert_close(backbone.layers[0].weight, state["conv1.weight"])
         torch.save({"a": torch.zeros(1)}, tmp_path / "bad.pth")
-        with pytest.raises(BundleError, match="not a state dict of torchvision's resnet50"):
+        with pytest.raises(BundleError, match="not readable as torchvision's resnet50"):
             ResNet50Backbone(str(tmp_path / "bad.pth"))
-        with pytest.raises(BundleError, match="cannot read"):
+        with pytest.raises(BundleError, match="not readable"):
             ResNet50Backbone(str(tmp_path / "none.pth"))
 
     def test_offline_says_what_to_do(self, monkeypatch):
@@ -245,8 +289,6 @@ class TestBackbones:
             build_backbone("tiny")
 
     def test_paper_preset_of_kavan_runs(self):
-        from moodreel.lab.models.kavan import Kavan
-
         model = {"preset": "paper", "input_size": 64, "hidden": 16, "backbone_weights": "none"}
         recipe = recipe_from_dict({"model": model}, "kavan")
         net = Kavan(recipe.model).eval()
@@ -278,6 +320,16 @@ class TestMetrics:
         assert metrics.spearman([1, 2, 3, 4], [10, 20, 40, 30]) == pytest.approx(0.8)
         assert metrics.spearman([1, 1, 1], [1, 2, 3]) == 0
         assert np.isnan(metrics.spearman([1], [1]))
+
+    def test_concordance(self):
+        # Targets 0 0 1 2: five pairs differ; 0.3 (target 0) above 0.2 (target 1) is wrong, 0.2 = 0.2 is half.
+        assert metrics.concordance([0.3, 0.2, 0.2, 0.9], [0, 0, 1, 2]) == pytest.approx(3.5 / 5)
+        assert np.isnan(metrics.concordance([1, 2], [5, 5]))
+        rng = np.random.default_rng(0)
+        a, b = rng.integers(0, 9, 80), rng.integers(0, 4, 80)
+        pairs = [(i, j) for i in range(80) for j in range(80) if b[i] > b[j]]
+        expected = np.mean([(a[i] > a[j]) + 0.5 * (a[i] == a[j]) for i, j in pairs])
+        assert metrics.concordance(a, b) == pytest.approx(expected)
 
     def test_nmse_of_the_mean_is_one(self):
         target = np.array([[1.0, 0], [3.0, 5], [8.0, 5]])

@@ -58,8 +58,10 @@ def write_card(info: BundleInfo) -> str:
         "## Held-out scores",
         "",
     ]
-    measured = {k: v for k, v in info.scores.items() if k != "headline"}
-    if not measured:
+    measured = {k: v for k, v in info.scores.items() if k not in ("headline", "not_measured")}
+    for name, reason in info.scores.get("not_measured", {}).items():
+        lines += [f"{name}: not measured, {reason}.", ""]
+    if not info.scores:
         lines += ["Not measured.", ""]
     for name, scores in measured.items():
         lines += _score_section(name, scores)
@@ -71,10 +73,11 @@ def _say_what(info: BundleInfo, model: Mapping[str, Any]) -> str:
     if info.system == "face":
         return "Still-image expression classifier: one face (or a whole frame taken as one) -> 7 classes."
     look = "facial attention" if model["use_attention"] else "average pooling"
+    tiers = tuple(model["tiers"])
     return (
-        f"KAVAN (Yang, Zhang, Luo: Human-centered emotion recognition in animated GIFs, ICME 2019), preset "
-        f"{model['preset']}: {look} and an HS-LSTM of tiers {tuple(model['tiers'])} over {model['frames']} frames "
-        "of a clip -> 17 emotion intensities in [-1, 1], one of 4 circumplex quadrants."
+        "KAVAN (Yang, Zhang, Luo: Human-centered emotion recognition in animated GIFs, ICME 2019), preset "
+        f"{model['preset']}: {look} and an HS-LSTM of tiers {tiers} over {model['frames']} frames of a clip "
+        "-> 17 emotion intensities in [-1, 1], one of 4 circumplex quadrants."
     )
 
 
@@ -104,12 +107,16 @@ def _score_section(name: str, scores: Mapping[str, Any]) -> list[str]:
             lines.append(f"| {key.replace('_', ' ')} | {text} |")
     lines.append("")
     if "emotions" in scores:
-        lines += ["| emotion | Spearman | nMSE | clips |", "|---|---|---|---|"]
+        columns = ("spearman", "concordance", "nmse", "nmse_of_training_mean", "clips", "others")
+        lines += ["| emotion | " + " | ".join(c.replace("_", " ") for c in columns) + " |"]
+        lines.append("|---" * (len(columns) + 1) + "|")
         for emotion, row in scores["emotions"].items():
-            lines.append(f"| {emotion} | {row['spearman']:.3f} | {row['nmse']:.3f} | {row['clips']} |")
+            lines.append(f"| {emotion} | " + " | ".join(_format(row[c]) for c in columns) + " |")
         lines += [
             "",
-            "nMSE is the error over the variance of this split's labels: always saying their mean gives 1.",
+            "Concordance: share of rightly ordered pairs of clips (for yes-or-no labels the area under the "
+            "ROC curve). nMSE: error over the variance of this split's labels. Others: labels that differ "
+            f"from the most common one; the means are over {', '.join(scores['mean_over']) or 'none'}.",
             "",
         ]
     if "confusion" in scores:
@@ -118,6 +125,12 @@ def _score_section(name: str, scores: Mapping[str, Any]) -> list[str]:
         for k, row in enumerate(scores["confusion"]):
             f1 = scores["f1"][EKMAN_7[k]]
             cells = " | ".join(map(str, row))
-            lines.append(f"| {EKMAN_7[k]} | {cells} | {'-' if f1 is None else format(f1, '.3f')} |")
+            lines.append(f"| {EKMAN_7[k]} | {cells} | {_format(f1)} |")
         lines.append("")
     return lines
+
+
+def _format(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.3f}"

@@ -18,9 +18,13 @@ from moodreel.lab.data.labels import label_arrays
 from moodreel.lab.data.manifest import Row, read_manifest
 from moodreel.lab.losses import ranking_errors
 from moodreel.runtime.recognizer import load
+from moodreel.runtime.schema import BundleInfo
 from moodreel.types import Result
 
 Indices = NDArray[np.int64]
+
+ENOUGH_OTHER = 5
+"""Labels that must differ from an emotion's most common one before it counts in an average."""
 
 ENOUGH = 30
 """A class with fewer rows than this is listed, but not part of the macro-F1."""
@@ -59,11 +63,15 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test") -> dict[str
         if not pairs:
             raise DataError(f"{path}: none of the {len(rows)} clips could be read: {results[0].error}")
         name = str(path) if manifest.name in scores else manifest.name  # two folders of one name
-        scores[name] = {"clips": len(pairs), "failed": len(rows) - len(pairs), **score(pairs)}
+        scores[name] = {
+            "clips": len(pairs),
+            "failed": len(rows) - len(pairs),
+            **score(recognizer.info, pairs),
+        }
     return scores
 
 
-def _score_face(pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+def _score_face(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
     pairs = [(row, r) for row, r in pairs if "ekman" in row.labels]
     if not pairs:
         raise DataError("no row with label_ekman to score a face bundle on")
@@ -96,37 +104,57 @@ def _score_classes(predicted: np.ndarray, pairs: Sequence[tuple[Row, Result]]) -
     }
 
 
-def _score_kavan(pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+def _score_kavan(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+    """Intensities per emotion and on average, Eq. 11, quadrants; seven classes where rows have them.
+
+    An emotion is part of the averages when at least ``ENOUGH_OTHER`` of its targets differ from the most
+    common one: a single positive among thousands says nothing.
+    """
     labels = [label_arrays(row) for row, _ in pairs]
     target = np.stack([values for values, _, _ in labels]).astype(float)
     known = np.stack([mask for _, mask, _ in labels])
     given = [[r.emotions[e] for e in GIFGIF_17] for _, r in pairs]
     predicted = np.array(given, float)  # None becomes NaN
     known &= ~np.isnan(predicted)
+    predicted = np.nan_to_num(predicted)
+    means = info.training.get("target_mean", {})
+    constant = np.tile([float(means.get(name, 0.0)) for name in GIFGIF_17], (len(pairs), 1))
+    each, plain = metrics.nmse(predicted, target, known), metrics.nmse(constant, target, known)
     scores: dict[str, Any] = {}
-    each = metrics.nmse(np.nan_to_num(predicted), target, known)
     for e, name in enumerate(GIFGIF_17):
-        if known[:, e].sum() > 1 and np.ptp(target[known[:, e], e]) > 0:
-            rho = metrics.spearman(predicted[known[:, e], e], target[known[:, e], e])
-            scores[name] = {"spearman": rho, "nmse": _number(each[e]), "clips": int(known[:, e].sum())}
+        a, b = predicted[known[:, e], e], target[known[:, e], e]
+        if len(b) == 0:
+            continue
+        others = len(b) - int(np.unique(b, return_counts=True)[1].max())
+        scores[name] = {
+            "spearman": metrics.spearman(a, b) if others else None,
+            "concordance": _number(metrics.concordance(a, b)),
+            "nmse": _number(each[e]),
+            "nmse_of_training_mean": _number(plain[e]) if name in means else None,
+            "clips": len(b),
+            "others": others,
+        }
     if not scores:
         raise DataError("no row with a score or label that this bundle predicts")
+    chosen = [name for name, row in scores.items() if row["others"] >= ENOUGH_OTHER]
+    columns = [GIFGIF_17.index(name) for name in chosen]
 
     def mean_spearman(rows: Indices) -> float:
-        chosen = [(known[rows, e], e) for e in (GIFGIF_17.index(name) for name in scores)]
-        drawn = [(predicted[rows, e][on], target[rows, e][on]) for on, e in chosen]
+        drawn = [(predicted[rows, e][known[rows, e]], target[rows, e][known[rows, e]]) for e in columns]
         each = [metrics.spearman(a, b) for a, b in drawn if len(b) > 1 and np.ptp(b) > 0]
         return float(np.mean(each)) if each else float("nan")
 
     groups = [row.group for row, _ in pairs]
-    out: dict[str, Any] = {
-        "mean_spearman": mean_spearman(np.arange(len(pairs))),
-        "mean_spearman_interval": metrics.bootstrap_interval(mean_spearman, groups, rounds=200),
-        "mean_nmse": float(np.mean([s["nmse"] for s in scores.values()])),
-        "ranking_errors": float(
-            ranking_errors(*map(torch.tensor, (np.nan_to_num(predicted), target, known))).nanmean()
-        ),
-    }
+    tensors = [torch.from_numpy(a) for a in (predicted, target, known)]
+    out: dict[str, Any] = {"mean_over": chosen}
+    if chosen:
+        out["mean_spearman"] = mean_spearman(np.arange(len(pairs)))
+        out["mean_spearman_interval"] = metrics.bootstrap_interval(mean_spearman, groups, rounds=200)
+    for key in ("concordance", "nmse", "nmse_of_training_mean"):
+        values = [scores[name][key] for name in chosen]
+        if values and None not in values:
+            out[f"mean_{key}"] = float(np.mean(values))
+    out["ranking_errors"] = float(ranking_errors(*tensors).nanmean())
     labelled = [(c, r) for (_, _, c), (_, r) in zip(labels, pairs, strict=True) if c >= 0]
     if labelled:
         right = np.array([QUADRANTS[c] == r.category for c, r in labelled])

@@ -12,6 +12,7 @@ import logging
 import shutil
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,18 @@ from moodreel import __version__
 from moodreel.emotions import GIFGIF_17, QUADRANTS
 from moodreel.errors import BundleError
 from moodreel.lab.card import SOURCES, write_card
+from moodreel.lab.data.manifest import read_manifest
+from moodreel.lab.evaluate import evaluate
 from moodreel.lab.models.face_cnn import PIXEL_MEAN, PIXEL_STD, FaceCNN
 from moodreel.lab.models.kavan import Kavan
-from moodreel.lab.networks import OUTPUTS, build_graph, example_input, load_run, read_run_facts
+from moodreel.lab.networks import (
+    OUTPUTS,
+    build_graph,
+    example_input,
+    load_run,
+    read_run_best,
+    read_run_data,
+)
 from moodreel.lab.settings import KavanSettings, Recipe
 from moodreel.runtime.schema import SYSTEMS, BundleInfo, InputSpec, Labels, Sampling
 
@@ -58,7 +68,7 @@ def export(run: Path, out: Path, score: bool = True) -> None:
     if out.exists() and not (out / "bundle.json").is_file():
         raise BundleError(f"{out}: exists and is no bundle; choose another folder")
     recipe, net = load_run(run)
-    facts = read_run_facts(run)
+    data, best = read_run_data(run), read_run_best(run)
     _round_weights(net)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
@@ -67,33 +77,35 @@ def export(run: Path, out: Path, score: bool = True) -> None:
         _write_onnx(recipe, net, draft / "model.onnx")
         save_file(_half_state(net), draft / "weights.safetensors")
         (draft / "weights.safetensors").chmod((draft / "model.onnx").stat().st_mode)  # it writes 0600
-        info = _describe(out.name, recipe, net, facts, draft, scores={})
+        info = _describe(out.name, recipe, net, data, best, draft)
         _finish(draft, info)
         if score:
-            info = _describe(out.name, recipe, net, facts, draft, scores=_measure(draft, facts))
-            _finish(draft, info)
+            _finish(draft, replace(info, scores=_measure(draft, data)))
         if out.exists():
             shutil.rmtree(out)
         draft.rename(out)
 
 
-def _measure(bundle: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """Test scores of each manifest of the run that still lies where it was and has a test split."""
-    from moodreel.lab.data.manifest import read_manifest
-    from moodreel.lab.evaluate import evaluate
-
+def _measure(bundle: Path, data: list[dict[str, Any]]) -> dict[str, Any]:
+    """Test scores on each manifest of the run that has a test split, if it is the one the run was given."""
     scores: dict[str, Any] = {}
-    for entry in facts["data"]:
+    absent: dict[str, str] = {}
+    for entry in data:
         path = Path(entry["manifest"])
-        if path.is_file() and any(row.split == "test" for row in read_manifest(path).rows):
+        if not entry["rows"]["test"]:
+            continue
+        if not path.is_file():
+            absent[entry["name"]] = "the manifest is gone"
+        elif read_manifest(path).digest != entry["sha256"]:
+            absent[entry["name"]] = "the manifest is not the one the run was given"
+        else:
             scores |= evaluate(str(bundle), [path], "test")
-    headline = {
-        f"{name} {key}": values[key]
-        for name, values in scores.items()
-        for key in ("accuracy", "mean_spearman")
-        if key in values
-    }
-    return {"headline": headline, **scores}
+    headline = {}
+    for name, values in scores.items():
+        key = "accuracy" if "accuracy" in values else "mean_spearman"
+        if key in values:
+            headline[f"{name} {key}"] = values[key]
+    return {"headline": headline, **scores, **({"not_measured": absent} if absent else {})}
 
 
 def _round_weights(net: nn.Module) -> None:
@@ -176,9 +188,9 @@ def _describe(
     name: str,
     recipe: Recipe,
     net: FaceCNN | Kavan,
-    facts: dict[str, Any],
+    data: list[dict[str, Any]],
+    best: dict[str, Any],
     folder: Path,
-    scores: dict[str, Any],
 ) -> BundleInfo:
     system = SYSTEMS[recipe.system]
     supervised = Labels(system.emotions, system.categories)
@@ -193,7 +205,7 @@ def _describe(
         sampling = Sampling(method="segments", count=recipe.model.frames)
         mean, std = tuple(net.mean.tolist()), tuple(net.std.tolist())
     size = recipe.model.input_size
-    sources = [{k: entry[k] for k in ("name", "rows", "sha256")} for entry in facts["data"]]
+    sources = [{k: entry[k] for k in ("name", "rows", "sha256")} for entry in data]
     return BundleInfo(
         name=name,
         system=recipe.system,
@@ -205,11 +217,9 @@ def _describe(
         training={
             "recipe": recipe.to_dict(),
             "data": sources,
-            "epoch": facts["best"]["epoch"],
-            "validation": facts["best"]["validation"],
+            **best,
         },
-        scores=scores,
-        licences=tuple(f"{e['name']}: {SOURCES.get(e['name'], 'see its owner')}" for e in facts["data"]),
+        licences=tuple(f"{e['name']}: {SOURCES.get(e['name'], 'see its owner')}" for e in data),
         sha256={
             file: hashlib.sha256((folder / file).read_bytes()).hexdigest()
             for file in ("model.onnx", "weights.safetensors")

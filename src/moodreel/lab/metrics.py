@@ -52,6 +52,25 @@ def spearman(predicted: ArrayLike, target: ArrayLike) -> float:
     return float(stats.spearmanr(a, b).statistic)
 
 
+def concordance(predicted: ArrayLike, target: ArrayLike) -> float:
+    """Share of pairs with different targets that are ordered rightly; a predicted tie counts half.
+
+    The area under the ROC curve where targets have two values, and its extension to graded ones (Harrell's
+    C). Unlike a rank correlation it can reach 1 whatever the share of positives. NaN without such a pair.
+
+    Args:
+        predicted, target: [N].
+    """
+    a, b = np.asarray(predicted, float), np.asarray(target, float)
+    right = pairs = 0.0
+    for level in np.unique(b)[1:]:  # pairs whose higher target is this level
+        high, low = np.sort(a[b == level]), a[b < level]
+        below = np.searchsorted(high, low, side="left"), np.searchsorted(high, low, side="right")
+        right += float((2 * len(high) - below[0] - below[1]).sum()) / 2
+        pairs += len(high) * len(low)
+    return right / pairs if pairs else float("nan")
+
+
 def nmse(predicted: ArrayLike, target: ArrayLike, mask: ArrayLike) -> Floats:
     """Normalised mean squared error per emotion (KAVAN Sec. 3.3), with the scored split's own variance.
 

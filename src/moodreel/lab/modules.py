@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import lightning.pytorch as pl
 import torch
@@ -59,6 +59,15 @@ class TrainModule(pl.LightningModule):
         for part, rate in self.rates.items():
             if rate == 0:
                 net.get_submodule(part).requires_grad_(False)
+        self.train()  # Lightning keeps the modes it finds
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch's; frozen parts stay in evaluation mode, so that their batch norms stay too."""
+        super().train(mode)
+        for part, rate in self.rates.items():
+            if rate == 0:
+                self.net.get_submodule(part).eval()
+        return self
 
     def validation_scores(self) -> dict[str, float]:
         """Scores of the validation epoch just run; "score" decides which weights are kept (larger wins)."""
@@ -67,6 +76,10 @@ class TrainModule(pl.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seeds dropout by step, so that a resumed run goes on as an uninterrupted one would."""
         torch.manual_seed(self.settings.seed * 1_000_003 + self.global_step)
+
+    def facts(self) -> dict[str, Any]:
+        """What a bundle should know of the training beside its settings; goes into ``best.json``."""
+        return {}
 
     def configure_optimizers(self) -> Any:
         """AdamW; the rate warms up and decays; no weight decay on biases, norms and scalars."""
@@ -144,15 +157,19 @@ class KavanModule(TrainModule):
         net: the network.
         model: its settings, with the loss weights.
         settings: of the training.
-        variance: [17] of the training split's targets, for L_RG.
+        mean, variance: [17] each, of the targets as training draws them; the variance is L_RG's.
     """
 
     net: Kavan
+    mean: Tensor
     variance: Tensor
 
-    def __init__(self, net: Kavan, model: KavanSettings, settings: TrainSettings, variance: Tensor) -> None:
+    def __init__(
+        self, net: Kavan, model: KavanSettings, settings: TrainSettings, mean: Tensor, variance: Tensor
+    ) -> None:
         super().__init__(net, settings, {"backbone": model.backbone_rate})
         self.model_settings = model
+        self.register_buffer("mean", mean)
         self.register_buffer("variance", variance)
         self._seen: list[dict[str, Tensor]] = []
 
@@ -175,6 +192,12 @@ class KavanModule(TrainModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(scores))
         return loss
 
+    def facts(self) -> dict[str, Any]:
+        """Mean target of each supervised emotion: what a model that learnt nothing else would say."""
+        known = self.net.supervised_emotions.tolist()
+        means = zip(GIFGIF_17, self.mean.tolist(), known, strict=True)
+        return {"target_mean": {name: round(mean, 4) for name, mean, is_known in means if is_known}}
+
     def on_validation_epoch_start(self) -> None:
         """Forgets the last epoch."""
         self._seen.clear()
@@ -188,14 +211,15 @@ class KavanModule(TrainModule):
         self._seen.append({name: value.cpu() for name, value in kept.items()})
 
     def validation_scores(self) -> dict[str, float]:
-        """Spearman per emotion and on average ("score"), nMSE, quadrant accuracy, Eq. 11 and Eq. 7."""
+        """Concordance per emotion and on average ("score"), nMSE, quadrant accuracy, Eq. 11 and Eq. 7."""
         seen = {name: torch.cat([kept[name] for kept in self._seen]) for name in self._seen[0]}
         predicted, target, known = seen["intensities"], seen["scores"], seen["known"]
         scores = {}
         for e, name in enumerate(GIFGIF_17):
             rows = known[:, e]
             if rows.sum() > 1 and bool(self.net.supervised_emotions[e]):
-                scores[f"spearman_{name}"] = metrics.spearman(predicted[rows, e], target[rows, e])
+                scores[f"concordance_{name}"] = metrics.concordance(predicted[rows, e], target[rows, e])
+        scores = {name: value for name, value in scores.items() if not math.isnan(value)}
         each = metrics.nmse(predicted, target, known & self.net.supervised_emotions)
         labelled = seen["category"] >= 0
         return {

@@ -94,20 +94,31 @@ def read_run_recipe(run: Path) -> Recipe:
         raise DataError(f"{run}: not a run folder (no readable recipe.json: {error})") from error
 
 
-def read_run_facts(run: Path) -> dict[str, Any]:
-    """What a run was trained on (``data.json``) and how it validated (``best.json``).
+def read_run_data(run: Path) -> list[dict[str, Any]]:
+    """The manifests a run was started with: path, name, sha256 and rows of each.
 
     Raises:
-        DataError: they are missing.
+        DataError: the folder is no run.
     """
+    data: list[dict[str, Any]] = _read_json(run / "data.json")
+    return data
+
+
+def read_run_best(run: Path) -> dict[str, Any]:
+    """Epoch and validation scores of a run's best weights, and what else its module wrote down.
+
+    Raises:
+        DataError: the run has not validated yet.
+    """
+    best: dict[str, Any] = _read_json(run / "best.json")
+    return best
+
+
+def _read_json(path: Path) -> Any:
     try:
-        data = json.loads((run / "data.json").read_text(encoding="utf-8"))
-        best = json.loads((run / "best.json").read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{run}: the run has not validated yet (no readable data.json and best.json)"
-        ) from error
-    return {"data": data, "best": best}
+        raise DataError(f"{path.parent}: no readable {path.name}; has the run validated yet?") from error
 
 
 def load_run(run: Path) -> tuple[Recipe, FaceCNN | Kavan]:

@@ -131,7 +131,8 @@ class KavanSettings:
         _require(self.hidden >= 1, "model.hidden", self.hidden, "at least 1")
         _require(self.attention >= 1, "model.attention", self.attention, "at least 1")
         tiers = self.tiers
-        _require(len(tiers) >= 1 and tiers[-1] == 1, "model.tiers", tiers, "a tuple that ends in 1")
+        whole = len(tiers) >= 1 and all(type(n) is int for n in tiers)
+        _require(whole and tiers[-1] == 1, "model.tiers", tiers, "whole numbers that end in 1")
         good = all(n >= 1 and self.frames % n == 0 for n in tiers)
         _require(good, "model.tiers", tiers, f"sizes that divide {self.frames} frames")
         nested = all(a % b == 0 for a, b in itertools.pairwise(tiers))

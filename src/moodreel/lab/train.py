@@ -26,15 +26,22 @@ from torch.utils.data import DataLoader
 
 from moodreel.errors import BundleError, DataError, SettingsError
 from moodreel.lab.data.augment import FaceAugment
-from moodreel.lab.data.clips import ClipDataset, WeightedSampler, calm_worker, draw_weights
+from moodreel.lab.data.clips import ClipDataset, WeightedSampler, calm_worker, check_readable, draw_weights
 from moodreel.lab.data.faces import BatchSampler, FaceDataset
 from moodreel.lab.data.labels import category_of, find_supervised, intensities_of
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.modules import FaceModule, KavanModule, TrainModule
-from moodreel.lab.networks import read_run_recipe
-from moodreel.lab.settings import FaceSettings, KavanSettings, Recipe, read_recipe, recipe_from_dict
+from moodreel.lab.networks import read_run_data, read_run_recipe
+from moodreel.lab.settings import (
+    FaceSettings,
+    KavanSettings,
+    Recipe,
+    TrainSettings,
+    read_recipe,
+    recipe_from_dict,
+)
 from moodreel.runtime.bundle import read_bundle
 from moodreel.types import FloatArray
 
@@ -58,7 +65,10 @@ class KeepBest(Callback):
         if scores["score"] > self.best:
             self.best = scores["score"]
             _write_weights(self.run / "best.safetensors", pl_module.net)
-            _write_json(self.run / "best.json", {"epoch": trainer.current_epoch, "validation": scores})
+            _write_json(
+                self.run / "best.json",
+                {"epoch": trainer.current_epoch, "validation": scores, **pl_module.facts()},
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
@@ -96,13 +106,13 @@ def train(
     pl.seed_everything(chosen.train.seed, verbose=False)
     out.mkdir(parents=True, exist_ok=True)
     _write_json(out / "recipe.json", chosen.to_dict())
-    _write_json(
-        out / "data.json",
-        [
-            {"manifest": str(m.path), "name": m.name, "sha256": m.digest, "rows": m.count_rows()}
-            for m in manifests
-        ],
-    )
+    facts = [
+        {"manifest": str(m.path.resolve()), "name": m.name, "sha256": m.digest, "rows": m.count_rows()}
+        for m in manifests
+    ]
+    if resume and [e["sha256"] for e in read_run_data(out)] != [m.digest for m in manifests]:
+        raise DataError(f"{out}: the manifests are not those the run was started with (see data.json)")
+    _write_json(out / "data.json", facts)
     module, loaders = _build(chosen, manifests)
     if init is not None:
         start_from(module.net, init)
@@ -154,6 +164,7 @@ def _build(recipe: Recipe, manifests: Sequence[Manifest]) -> tuple[TrainModule, 
     settings = recipe.train
     training, validation = _rows(manifests, "train"), _rows(manifests, "val")
     if isinstance(recipe.model, FaceSettings):
+        _check_count(len(training), settings)
         size = recipe.model.input_size
         pictures = FaceDataset(training, size, FaceAugment(), settings.seed), FaceDataset(validation, size)
         loaders = tuple(
@@ -178,11 +189,16 @@ def _build_kavan(
         raise SettingsError("train.shares", settings.shares, f"{len(manifests)} numbers, one a manifest")
     sources = [n for n, m in enumerate(manifests) for row in m.rows if row.split == "train"]
     weights = draw_weights(training, sources, settings.shares)
+    _check_count(settings.epoch_clips or len(training), settings)
     emotions, categories = find_supervised([r for r, w in zip(training, weights, strict=True) if w > 0])
     clips = ClipDataset(training, model, settings.seed, train=True)
-    held = ClipDataset(
-        [r for r in validation if intensities_of(r) or category_of(r)], model, settings.seed, train=False
-    )
+    labelled = [row for row in validation if intensities_of(row) or category_of(row)]
+    if not labelled:
+        raise DataError("no validation row has a label: nothing to choose the best weights by")
+    if not emotions:
+        raise DataError("no emotion has training labels that differ: nothing to learn")
+    check_readable([row for row, weight in zip(training, weights, strict=True) if weight > 0] + labelled)
+    held = ClipDataset(labelled, model, settings.seed, train=False)
     loaders = (
         DataLoader(
             clips,
@@ -196,17 +212,23 @@ def _build_kavan(
         DataLoader(held, batch_size=settings.batch),
     )
     net = Kavan(model, emotions, categories)
-    return KavanModule(net, model, settings, _target_variance(clips, weights)), loaders
+    return KavanModule(net, model, settings, *_target_moments(clips, weights)), loaders
 
 
-def _target_variance(clips: ClipDataset, weights: FloatArray) -> Tensor:
-    """[17] variance of the targets as training draws them; 1 where an emotion has no spread."""
+def _check_count(clips: int, settings: TrainSettings) -> None:
+    if clips < settings.batch:
+        raise SettingsError("train.batch", settings.batch, f"at most {clips}, the clips of an epoch")
+
+
+def _target_moments(clips: ClipDataset, weights: FloatArray) -> tuple[Tensor, Tensor]:
+    """[17] mean and variance of the targets as training draws them; variance 1 where there is no spread."""
     scores = np.stack([scores for scores, _, _ in clips.labels]).astype(float)
     weight = np.stack([known for _, known, _ in clips.labels]) * weights[:, None]
     total = np.maximum(weight.sum(axis=0), 1e-12)
     mean = (weight * scores).sum(axis=0) / total
     variance = (weight * (scores - mean) ** 2).sum(axis=0) / total
-    return torch.tensor(np.where(variance > 1e-6, variance, 1.0), dtype=torch.float32)
+    variance = np.where(variance > 1e-6, variance, 1.0)
+    return torch.tensor(mean, dtype=torch.float32), torch.tensor(variance, dtype=torch.float32)
 
 
 def start_from(net: nn.Module, init: str) -> list[str]:
@@ -229,7 +251,8 @@ def start_from(net: nn.Module, init: str) -> list[str]:
         )
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{init}: cannot read the weights: {error}") from error
-    own = net.state_dict()
+    # What was supervised is the data's to say, not that of the weights a run starts from.
+    own = {k: v for k, v in net.state_dict().items() if not k.startswith("supervised_")}
     taken = {k: v.to(own[k].dtype) for k, v in stored.items() if k in own and own[k].shape == v.shape}
     if not taken:
         raise BundleError(f"{init}: no weight fits this network")
@@ -258,6 +281,7 @@ def _trainer(recipe: Recipe, out: Path) -> pl.Trainer:
     ]
     return pl.Trainer(
         accelerator="auto",
+        devices=1,
         max_epochs=recipe.train.epochs,
         precision="bf16-mixed" if recipe.train.precision == "bf16" else "32-true",
         callbacks=callbacks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from moodreel.errors import DataError
+from moodreel.errors import DataError, MediaError
 from moodreel.faces.heatmap import draw_heatmap
 from moodreel.lab.data.compose import compose_clip, place_keypoints, read_still
 from moodreel.lab.data.labels import category_of, intensities_of, label_arrays
@@ -89,15 +89,10 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         """(frames [T, S, S, 3] uint8, face boxes [T, 4] or None)."""
         count, size = self.settings.frames, self.settings.input_size
         still = self._read(row.clip) if row.clip.suffix.lower() in COMPOSED_SUFFIXES else None
-        if still is None:
+        if still is None or (still.cut_out and not self.train):
             media = open_media(row.clip)
             times = segment_times(media.duration, count, rng if self.train else None)
             return sample_media(media, times, (size, size)).frames, None
-        if still.cut_out and not self.train:
-            times = segment_times(1.0, count)
-            chosen = (times * len(still.pixels)).astype(int)
-            media = open_media(_over_white(still.pixels[chosen]))
-            return sample_media(media, media.timeline.starts, (size, size)).frames, None
         first = None
         others = self.neutral.get(row.group, [])
         if others and row.labels.get("ekman") not in (None, "neutral") and rng.random() < 0.7:
@@ -106,9 +101,21 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         return composed.frames, None if still.cut_out else composed.boxes
 
 
-def _over_white(frames: np.ndarray) -> np.ndarray:
-    alpha = frames[..., 3:].astype(np.float32) / 255
-    return np.rint(frames[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+def check_readable(rows: Iterable[Row]) -> None:
+    """Decodes the first frame of every clip, so that a bad file is known before a training starts.
+
+    Raises:
+        DataError: how many clips cannot be read, and why the first three.
+    """
+    bad = []
+    for row in rows:
+        try:
+            next(iter(open_media(row.clip).read([0])))
+        except MediaError as error:
+            bad.append(str(error))
+    if bad:
+        more = f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
+        raise DataError(f"{len(bad)} clips cannot be read: {'; '.join(bad[:3])}{more}")
 
 
 def draw_weights(rows: Sequence[Row], sources: Sequence[int], shares: Sequence[float]) -> FloatArray:

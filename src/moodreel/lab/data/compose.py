@@ -21,11 +21,14 @@ from torch.nn import functional
 
 from moodreel.errors import DataError, MoodreelError
 from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
-from moodreel.media import open_media, write_gif
+from moodreel.media import frames_showing, open_media, write_gif
 from moodreel.types import FloatArray, UInt8Array
 
 FACE_IN_STILL = (0.14, 0.12, 0.86, 0.94)
 """Where the face lies in a still that was cropped around it: left, top, right, bottom, 0-1."""
+
+FACE_IN_FIGURE = (0.05, 0.05, 0.95, 0.95)
+"""Where it lies in a cut-out figure."""
 
 SMALLEST, LARGEST = 0.2, 1.0
 """Range of the face's height relative to the frame's."""
@@ -36,12 +39,16 @@ class Still:
     """A picture to compose from.
 
     Attributes:
-        pixels: [H, W, 4] uint8 RGBA, or [F, H, W, 4] for an animated one.
+        pixels: [F, H, W, 4] uint8 RGBA; F is 1 for a picture that does not move.
+        starts: [F] seconds.
+        duration: seconds; 0 for a picture that does not move.
         face: left, top, right, bottom of the face, 0-1 of the picture.
         cut_out: whether alpha gives the outline (a drawn figure), so that no edge needs hiding.
     """
 
     pixels: UInt8Array
+    starts: FloatArray
+    duration: float
     face: tuple[float, float, float, float] = FACE_IN_STILL
     cut_out: bool = False
 
@@ -83,8 +90,8 @@ def compose_clip(
         first = _place(neutral, path, times, size, flip)
         mix = torch.from_numpy(weight).float().view(-1, 1, 1, 1)
         layers = layers * mix + first * (1 - mix)
-    colour, alpha = layers[:, :3], layers[:, 3:]
-    frames = (background * (1 - alpha) + colour * alpha).numpy()
+    colour, alpha = layers[:, :3], layers[:, 3:]  # premultiplied
+    frames = (background * (1 - alpha) + colour).numpy()
     frames = _light(frames, times, rng)
     pixels = np.rint(np.clip(frames, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1)
     if rng.random() < 0.3:
@@ -110,15 +117,14 @@ def _draw_path(times: FloatArray, rng: np.random.Generator, cut_out: bool) -> Fl
 
 
 def _place(still: Still, path: FloatArray, times: FloatArray, size: int, flip: bool) -> torch.Tensor:
-    """The picture moved along the path: [T, 4, S, S] float, RGB in 0-255, alpha in 0-1."""
-    animated = still.pixels.ndim == 4
-    sources = still.pixels if animated else still.pixels[None]
+    """The picture moved along the path: [T, 4, S, S] float, premultiplied RGB in 0-255, alpha in 0-1."""
+    sources = still.pixels
     left, top, right, bottom = still.face
     tall = float(path[:, 2].max()) / (bottom - top) * size  # the whole picture's height in pixels
     shrink = min(1.0, max(0.05, 1.1 * tall / sources.shape[1]))  # resample once, else a small face aliases
     shape = (max(4, round(sources.shape[2] * shrink)), max(4, round(sources.shape[1] * shrink)))
-    chosen = np.minimum((times * len(sources)).astype(int), len(sources) - 1)
-    ready = {i: _prepare(sources[i], shape, still.cut_out) for i in np.unique(chosen)}
+    chosen = frames_showing(still.starts, times * still.duration).tolist()
+    ready = {i: _prepare(sources[i], shape, still.cut_out) for i in set(chosen)}
     layers = torch.stack([ready[i] for i in chosen])
 
     # affine_grid wants the map from output to picture, both in [-1, 1].
@@ -137,9 +143,7 @@ def _place(still: Still, path: FloatArray, times: FloatArray, size: int, flip: b
     grid = functional.affine_grid(
         torch.from_numpy(theta).float(), [len(times), 4, size, size], align_corners=False
     )
-    moved = functional.grid_sample(layers, grid, padding_mode="zeros", align_corners=False)
-    moved[:, :3] /= moved[:, 3:].clamp(min=1e-3)  # colours were premultiplied
-    return moved
+    return functional.grid_sample(layers, grid, padding_mode="zeros", align_corners=False)
 
 
 def _prepare(pixels: UInt8Array, shape: tuple[int, int], cut_out: bool) -> torch.Tensor:
@@ -262,14 +266,17 @@ def read_still(path: Path, longest: int = 144) -> Still | None:
         MediaError: it cannot be read.
     """
     media = open_media(path)
-    frames = [frame for _, frame in media.read(range(len(media)), mode="rgba")]
-    if len(frames) == 1:
-        image = Image.fromarray(frames[0])
+    shrunk = []
+    is_clear = False
+    for _, frame in media.read(range(len(media)), mode="rgba"):
+        is_clear = is_clear or frame[..., 3].min() < 255
+        image = Image.fromarray(frame)
         image.thumbnail((longest, longest), Image.Resampling.BOX)
-        return Still(np.asarray(image))
-    if all(frame[..., 3].min() == 255 for frame in frames):
+        shrunk.append(np.asarray(image))
+    if len(media) > 1 and not is_clear:
         return None
-    return Still(np.stack(frames), face=(0.05, 0.05, 0.95, 0.95), cut_out=True)
+    face, cut_out = (FACE_IN_STILL, False) if len(media) == 1 else (FACE_IN_FIGURE, True)
+    return Still(np.stack(shrunk), media.timeline.starts, media.duration, face, cut_out)
 
 
 def write_clips(manifest: Path, split: str, out: Path, limit: int, seed: int, size: int = 240) -> list[Row]:

@@ -99,7 +99,7 @@ class ResNet50Backbone(nn.Module):
         if weights == "imagenet":
             network.load_state_dict(_fetch_imagenet_weights())
         elif weights != "none":
-            network.load_state_dict(_read_state_dict(Path(weights)), strict=False)
+            _load_all_but_classifier(network, Path(weights))
         self.layers = nn.Sequential(
             network.conv1,
             network.bn1,
@@ -131,7 +131,8 @@ def _fetch_imagenet_weights() -> dict[str, Tensor]:
     return state
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
+def _load_all_but_classifier(network: nn.Module, path: Path) -> None:
+    """Loads a state dict of torchvision's resnet50; ``fc`` may be missing or of another size."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -139,12 +140,12 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
+        own = network.state_dict()
+        kept = {k: v for k, v in state.items() if not k.startswith("fc.")}
+        network.load_state_dict({**kept, **{k: v for k, v in own.items() if k.startswith("fc.")}})
     except Exception as error:  # each reader has its own family of errors
-        raise BundleError(f"{path}: cannot read ResNet-50 weights: {error}") from error
-    expected = {"conv1.weight", "layer4.2.conv3.weight"}
-    if not expected <= set(state):
-        raise BundleError(f"{path}: not a state dict of torchvision's resnet50 (no {sorted(expected)[0]})")
-    return state
+        what = " ".join(str(error).split())[:200]
+        raise BundleError(f"{path}: not readable as torchvision's resnet50: {what}") from error
 
 
 def build_backbone(preset: str, weights: str = "none") -> CompactBackbone | ResNet50Backbone:

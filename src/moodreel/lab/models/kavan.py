@@ -82,5 +82,8 @@ class Kavan(nn.Module):
         states, attention = self.temporal(features)
         states = self.dropout(states)
         logits = self.classify(states).float()
-        logits = logits.masked_fill(~self.supervised_categories, float("-inf"))
+        unknown = (
+            ~self.supervised_categories & self.supervised_categories.any()
+        )  # none known: nothing to mask
+        logits = logits.masked_fill(unknown, float("-inf"))
         return KavanOutput(torch.tanh(self.regress(states).float()), logits, attention)
