@@ -87,7 +87,7 @@ def test_equal_to_torch_on_real_clips(bundle, data):
 
 
 def test_golden_scores(bundle):
-    """A bundle that changed shows here: see docs/training.md for how the golden scores are written."""
+    """A bundle that changed shows here: write_golden.py writes them anew."""
     stored = json.loads((GOLDEN / f"{bundle.info.name}.json").read_text(encoding="utf-8"))
     mood = moodreel.load(bundle.info.name)
     for name, scores in stored.items():
