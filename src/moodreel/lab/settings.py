@@ -44,6 +44,8 @@ class TrainSettings:
     """Processes that make training clips; 0 makes them in the training process."""
     epoch_clips: int = 0
     """Clips an epoch draws (kavan); 0 takes as many as there are training rows."""
+    validation_clips: int = 0
+    """Labelled validation rows to use (kavan), evenly spread; 0 takes all."""
     shares: tuple[float, ...] = ()
     """How much of an epoch each manifest gives, in the order of --data (kavan); empty: by its rows."""
 
@@ -57,6 +59,8 @@ class TrainSettings:
         _require(self.precision in ("32", "bf16"), "train.precision", self.precision, "'32' or 'bf16'")
         _require(self.workers >= 0, "train.workers", self.workers, "at least 0")
         _require(self.epoch_clips >= 0, "train.epoch_clips", self.epoch_clips, "at least 0")
+        few = self.validation_clips
+        _require(few >= 0, "train.validation_clips", few, "at least 0")
         good = all(isinstance(s, int | float) and s >= 0 for s in self.shares)
         _require(
             good and (not self.shares or sum(self.shares) > 0), "train.shares", self.shares, "numbers >= 0"
