@@ -96,7 +96,7 @@ class TestProgrammes:
         np.testing.assert_allclose(one, other[::-1], atol=1e-12)
         assert sorted(map(tuple, one.round(9))) == sorted(map(tuple, other.round(9)))
         # and the order is far from the same
-        assert np.abs(one - other).max(axis=0).mean() > 0.15
+        assert np.abs(one - other).mean() > 0.05
 
     def test_there_are_at_least_three_order_pairs_with_relief_and_embarrassment(self):
         emotions = [{find_programme(title).emotion for title in pair} for pair in ORDER_PAIRS]
