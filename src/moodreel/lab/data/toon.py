@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from moodreel.emotions import QUADRANT_OF
-from moodreel.errors import DataError, SettingsError
+from moodreel.errors import DataError, MediaError, SettingsError
 from moodreel.lab.data.adapters import split_by_group
 from moodreel.lab.data.manifest import Row, write_manifest
 from moodreel.lab.data.toon_clip import Acting, ToonClip, draw_clip
@@ -70,8 +70,8 @@ def write_toon(
 
     Raises:
         SettingsError: clips, seed or workers are not allowed.
-        DataError: the folder holds something else.
-        MediaError: a file cannot be written.
+        DataError: the folder holds something else, or a clip cannot be written.
+        OSError: another file cannot be written.
     """
     if clips < 1:
         raise SettingsError("clips", clips, "at least 1")
@@ -134,9 +134,11 @@ def _write_clip(out: Path, seed: int, index: int) -> Row:
     clip = draw_clip(seed, index)
     rng = np.random.default_rng([seed, 8, index])
     paths = {folder: out / folder / f"{index:05d}{suffix}" for folder, suffix in _FOLDERS.items()}
-    write_gif(
-        paths["clips"], clip.frames, clip.durations, palette="shared" if rng.random() < 0.7 else "frame"
-    )
+    palette: Literal["shared", "frame"] = "shared" if rng.random() < 0.7 else "frame"
+    try:
+        write_gif(paths["clips"], clip.frames, clip.durations, palette=palette)
+    except MediaError as error:  # which cannot be pickled on its way out of a worker
+        raise DataError(str(error)) from None
     size = (clip.plan.width, clip.plan.height)
     people: list[list[dict[str, list[float]]]] = [[] for _ in clip.frames]
     if clip.points is not None:

@@ -294,10 +294,10 @@ def _draw_hair(pen: Pen) -> None:
                            for a in np.linspace(-0.12 * np.pi, -0.88 * np.pi, 17).tolist()])  # fmt: skip
         pen.area(np.concatenate([hairline, crown]), look.hair)
     if look.hat:
-        brim = pen.curve([(-0.95 * look.wide, -0.78), (0.95 * look.wide, -0.78), (0.9 * look.wide, -0.92),
-                          (-0.9 * look.wide, -0.92)])  # fmt: skip
-        top = pen.curve([(-0.6 * look.wide, -0.9), (0.6 * look.wide, -0.9), (0.5 * look.wide, -1.5),
-                         (-0.5 * look.wide, -1.5)])  # fmt: skip
+        brim = pen.curve([(-0.95 * look.wide, -0.86), (0.95 * look.wide, -0.86), (0.9 * look.wide, -1.0),
+                          (-0.9 * look.wide, -1.0)])  # fmt: skip
+        top = pen.curve([(-0.6 * look.wide, -0.98), (0.6 * look.wide, -0.98), (0.5 * look.wide, -1.56),
+                         (-0.5 * look.wide, -1.56)])  # fmt: skip
         cloth = look.cloth if look.style not in ("line", "sketch") else WHITE
         pen.area(top, cloth)
         pen.area(brim, mix(cloth, (0, 0, 0), 0.3))

@@ -79,7 +79,7 @@ PROUD: Pose = {"AU1": 0.25, "AU2": 0.45, "AU12": 0.6, "AU17": 0.3, "AU43": 0.6, 
                "shoulders": 0.5, "gaze_y": 0.25, "valence": 0.7}  # fmt: skip
 APPROVE: Pose = {"AU1": 0.15, "AU2": 0.2, "AU6": 0.4, "AU12": 0.65, "AU14": 0.7, "AU17": 0.3, "AU24": 0.3,
                  "AU43": 0.3, "valence": 0.65}  # fmt: skip
-EFFORT: Pose = {"AU4": 0.7, "AU7": 0.6, "AU24": 0.8, "gaze_y": 0.35, "tilt": 0.15, "sweat": 0.4,
+EFFORT: Pose = {"AU4": 0.45, "AU7": 0.4, "AU17": 0.4, "AU24": 0.9, "gaze_y": 0.8, "tilt": 0.25, "sweat": 0.4,
                 "valence": -0.15}  # fmt: skip
 STARTLE: Pose = {"AU1": 1.0, "AU2": 1.0, "AU5": 1.0, "AU25": 0.9, "AU26": 0.9, "shift_y": -0.06,
                  "lean": -0.05, "valence": 0.1}  # fmt: skip
@@ -89,7 +89,7 @@ TERROR: Pose = {"AU1": 1.0, "AU2": 0.35, "AU4": 0.65, "AU5": 1.0, "AU20": 0.9, "
                 "valence": -0.8}  # fmt: skip
 EXHALE: Pose = {"AU1": 0.5, "AU18": 0.9, "AU25": 0.6, "AU26": 0.15, "AU43": 0.85, "tilt": 0.15, "sweat": 0.5,
                 "shoulders": -0.6, "valence": 0.1}  # fmt: skip
-EASE: Pose = {"AU1": 0.35, "AU6": 0.5, "AU12": 0.7, "AU25": 0.25, "AU43": 0.35, "roll": 0.12,
+EASE: Pose = {"AU1": 0.35, "AU6": 0.5, "AU12": 0.7, "AU25": 0.25, "AU43": 0.15, "roll": 0.12,
               "shoulders": -0.5, "sweat": 0.4, "valence": 0.6}  # fmt: skip
 GLARE: Pose = {"AU4": 1.0, "AU5": 0.35, "AU7": 0.7, "AU23": 0.7, "AU24": 0.7, "AU15": 0.3, "tilt": 0.2,
                "flush": 0.6, "lean": 0.04, "valence": -0.6}  # fmt: skip

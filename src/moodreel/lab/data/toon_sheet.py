@@ -1,6 +1,6 @@
-"""A contact sheet of the programmes: one row an emotion, frames from left to right.
+"""A contact sheet of the programmes: frames from left to right, the styles change from row to row.
 
-``python -m moodreel.lab.data.toon_sheet OUT.png`` draws it; the styles change from row to row.
+``python -m moodreel.lab.data.toon_sheet OUT.png`` draws one row an emotion, with ``--all`` one a programme.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from moodreel.emotions import GIFGIF_17
 from moodreel.lab.data.toon_draw import draw_figure
 from moodreel.lab.data.toon_face import shape_face
 from moodreel.lab.data.toon_look import STYLES, draw_look
-from moodreel.lab.data.toon_programmes import PROGRAMMES, Programme
+from moodreel.lab.data.toon_programmes import PROGRAMMES, Programme, list_programmes
 
 CELL = 132
 TITLE = 150
@@ -63,9 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m moodreel.lab.data.toon_sheet", description=__doc__)
     parser.add_argument("out", type=Path, metavar="OUT.png")
     parser.add_argument("--styles", nargs="+", default=list(STYLES), choices=STYLES)
+    parser.add_argument("--all", action="store_true", help="every variant")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    draw_sheet(PROGRAMMES, options.styles, seed=options.seed).save(options.out)
+    programmes = PROGRAMMES if options.all else [list_programmes(emotion)[0] for emotion in GIFGIF_17]
+    sheet = draw_sheet(programmes, options.styles, seed=options.seed)
+    sheet.quantize(128, dither=Image.Dither.NONE).save(options.out, optimize=True)
     return 0
 
 
