@@ -313,6 +313,31 @@ Manifests = Annotated[list[Path], typer.Option(metavar="MANIFEST", help="CSV or 
 
 
 @app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder: new, empty, or an older toon set.")],
+    clips: Annotated[int, typer.Option(metavar="N", help="Clips to draw.")] = 600,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same bytes.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes that draw; default: one a core.")
+    ] = None,
+) -> None:
+    """Draw the toon data set: cartoon clips with known emotions (needs the "lab" extra)."""
+    from moodreel.report.terminal import Progress
+
+    with _lab("synth"):
+        from moodreel.lab.data.toon import write_toon
+
+        progress = Progress(sys.stderr, clips)
+        try:
+            rows = write_toon(out, clips, seed, workers, lambda done: progress.update(done, 0))
+        finally:
+            progress.clear()
+    splits = [row.split for row in rows]
+    told = ", ".join(f"{splits.count(name)} {name}" for name in ("train", "val", "test"))
+    _complain(f"{len(rows)} clips ({told}): {out / 'manifest.csv'}")
+
+
+@app.command()
 def train(
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan or face.")],
     data: Manifests,
