@@ -21,8 +21,7 @@ import numpy as np
 
 from moodreel.emotions import QUADRANT_OF
 from moodreel.errors import DataError, MediaError, SettingsError
-from moodreel.lab.data.adapters import split_by_group
-from moodreel.lab.data.manifest import Row, write_manifest
+from moodreel.lab.data.manifest import Row, split_by_group, write_manifest
 from moodreel.lab.data.toon_clip import Acting, ToonClip, draw_clip
 from moodreel.lab.data.toon_poses import CHANNELS, INDEX
 from moodreel.lab.data.toon_programmes import score_emotions
