@@ -14,7 +14,8 @@ from moodreel.emotions import CIRCUMPLEX, QUADRANT_OF, QUADRANTS
 from moodreel.errors import SettingsError
 from moodreel.media import open_media, sample_media
 from moodreel.report.colours import NEUTRAL, PALETTE, find_colour, label_name
-from moodreel.report.overlay import blend_heat, fit_size, scale_attention
+from moodreel.report.heat import blend_heat, scale_attention
+from moodreel.report.overlay import fit_size
 from moodreel.report.terminal import clean
 from moodreel.types import Result
 

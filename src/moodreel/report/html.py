@@ -123,7 +123,7 @@ class Report:
         clip["page"] = name_page(
             self.page_count if number % self._per_page != 1 or number == 1 else self.page_count + 1
         )
-        clip["problem"] = problem
+        clip["problem"], clip["picture"] = problem, None
         if picture is not None:
             clip["picture"] = {
                 "moving": "data:image/webp;base64," + b64encode(picture.moving).decode("ascii"),
