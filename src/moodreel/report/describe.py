@@ -83,8 +83,8 @@ def _list_facts(result: Result) -> Iterator[tuple[str, str]]:
 
 
 def format_signed(value: float) -> str:
-    """A number with its sign, the minus a real one."""
-    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    """A number with its sign, the minus a real one; nothing is minus zero."""
+    return f"{round(value, 2) + 0.0:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _name_strongest(result: Result) -> str | None:

@@ -62,7 +62,7 @@ def plot_emotions(result: Result) -> Figure:
         axes.text(
             outside,
             place,
-            f"{score:+.2f}" if signed else f"{score:.2f}",
+            f"{round(score, 2) + 0.0:+.2f}" if signed else f"{score:.2f}",
             va="center",
             ha="left" if score >= 0 else "right",
             fontsize=8,

@@ -101,4 +101,4 @@ class Overview:
 
 def _round_up(value: float) -> float:
     """The end of an axis that holds ``value`` with some room."""
-    return next((end for end in (0.1, 0.2, 0.3, 0.5, 1.0) if value <= 0.95 * end), 1.0)
+    return next((end for end in (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0) if value <= 0.95 * end), 1.0)

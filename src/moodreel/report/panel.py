@@ -110,7 +110,7 @@ def _draw_panel(lines: tuple[_Line, ...], width: int, least_height: int, zoom: f
             left, right = min(zero, reach), max(zero, reach)
             draw.rectangle((left, middle - thick, right, middle + thick), fill=colour)
             draw.line((zero, middle - 2 * thick, zero, middle + 2 * thick), fill=_DIM)
-            number = f"{score:+.2f}" if signed else f"{score:.2f}"
+            number = f"{round(score, 2) + 0.0:+.2f}" if signed else f"{score:.2f}"
             draw.text((width - edge, middle), number, fill=_INK, font=font, anchor="rm")
         y += step
     pixels: UInt8Array = np.array(image)
