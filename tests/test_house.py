@@ -139,7 +139,7 @@ def order_name(name):
     return (0 if name.isupper() else 1 if name[:1].isupper() else 2), name
 
 
-@pytest.mark.parametrize("name", ["moodreel", "moodreel.media"])
+@pytest.mark.parametrize("name", ["moodreel", "moodreel.media", "moodreel.report"])
 def test_public_names_are_sorted_and_there(name):
     module = importlib.import_module(name)
     assert module.__all__ == sorted(module.__all__, key=order_name)

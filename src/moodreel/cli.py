@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 
 import typer
 
@@ -21,6 +21,8 @@ from moodreel.errors import MissingExtra, MoodreelError
 if TYPE_CHECKING:
     from moodreel.runtime.recognizer import Recognizer
     from moodreel.types import Result
+
+Draw: TypeAlias = "Callable[[Result], list[str]]"
 
 FAILED = 1
 WRONG = 2
@@ -146,6 +148,15 @@ def predict(
     abstain: Annotated[
         float | None, typer.Option(metavar="P", help="Below confidence P the category is left empty.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a page to look at: DIR/index.html.")
+    ] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write each animation with its attention and scores.")
+    ] = None,
+    overlay_format: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Of --overlay: gif (default), webp or mp4.")
+    ] = None,
 ) -> None:
     """Read emotion in clips: one row a clip.
 
@@ -157,6 +168,12 @@ def predict(
         _stop(f"--abstain {abstain:g}: expected a probability from 0 to 1")
     if out is not None:
         _check_out(out)
+    is_drawn = (report, overlay, overlay_format) != (None, None, None)
+    if is_drawn:
+        from moodreel.report.outputs import find_fault, open_outputs
+
+        if fault := find_fault(report, overlay, overlay_format):
+            _stop(fault)
     from moodreel.runtime.batch import collect_paths
     from moodreel.runtime.recognizer import load
 
@@ -171,12 +188,19 @@ def predict(
     if inputs.repeated:
         _complain(f"{inputs.repeated} inputs named twice, read once")
     recognizer = load(model)
-    if as_json or out is not None or len(inputs.paths) > 1:
-        failed = _predict_many(recognizer, inputs.paths, out, as_json, workers, per_frame, abstain)
-    else:
-        if per_frame:
-            _complain("--per-frame shows in --out and --json only")
-        failed = _predict_one(recognizer, inputs.paths[0], abstain)
+    with ExitStack() as stack:
+        draw: Draw = lambda _: []  # noqa: E731
+        if is_drawn:
+            draw = stack.enter_context(open_outputs(report, overlay, overlay_format, abstain))
+        if as_json or out is not None or len(inputs.paths) > 1:
+            failed = _predict_many(recognizer, inputs.paths, out, as_json, workers, per_frame, abstain, draw)
+        else:
+            if per_frame:
+                _complain("--per-frame shows in --out and --json only")
+            failed = _predict_one(recognizer, inputs.paths[0], abstain, draw)
+    for name, place in [("report", report and report / "index.html"), ("overlays", overlay)]:
+        if place is not None:
+            _complain(f"{name}: {place}")
     if failed:
         raise typer.Exit(FAILED)
 
@@ -192,16 +216,19 @@ def _check_out(path: Path) -> None:
         _stop(f"--out {path}: no folder {path.parent}")
 
 
-def _predict_one(recognizer: Recognizer, path: str, abstain: float | None) -> int:
-    """Prints a chart. Returns 1 when the input failed."""
+def _predict_one(recognizer: Recognizer, path: str, abstain: float | None, draw: Draw) -> int:
+    """Prints a chart. Returns 1 when the input failed, or a picture of it."""
     from moodreel.report.terminal import Style, format_chart
 
     result = next(recognizer.map([path], workers=1, abstain=abstain))  # fails as it would among many
+    problems = draw(result)
     if result.error is not None:
         _complain(f"{result.source}: {result.error}")
         return 1
     _write(format_chart(result, Style(sys.stdout), abstain))
-    return 0
+    for problem in problems:
+        _complain(f"{result.source}: {problem}")
+    return len(problems)
 
 
 def _predict_many(
@@ -212,8 +239,9 @@ def _predict_many(
     workers: int | None,
     per_frame: bool,
     abstain: float | None,
+    draw: Draw,
 ) -> int:
-    """Prints or writes a row an input. Returns how many failed."""
+    """Prints or writes a row an input. Returns how many failed, or a picture of them."""
     from moodreel.report.terminal import Progress, ResultTable, Style
     from moodreel.runtime.engine import count_cores
     from moodreel.runtime.table import SCHEMA_VERSION, format_json, list_columns, make_row, open_table
@@ -222,7 +250,7 @@ def _predict_many(
     columns = list_columns(info.system, per_frame)
     style = Style(sys.stdout)
     printed = None if as_json or out is not None else ResultTable(paths, info.labels.categories, style)
-    done = failed = 0
+    done = failed = undrawn = 0
     with ExitStack() as stack:
         writer = None
         if out is not None:
@@ -243,13 +271,17 @@ def _predict_many(
                 _write(format_json(row) + "\n")
             elif printed is not None:
                 _write(printed.format_result(result) + "\n")
+            for problem in draw(result):
+                progress.clear()
+                _complain(f"{result.source}: {problem}")
+                undrawn += 1
             done += 1
             failed += not result.ok
             progress.update(done, failed)
     if out is not None:
         told = f", {failed} failed" if failed else ""
         _complain(f"{done} rows{told}: {out} (schema {SCHEMA_VERSION})")
-    return failed
+    return failed + undrawn
 
 
 def _closing(results: Iterator[Result], stack: ExitStack) -> Iterator[Result]:

@@ -8,7 +8,8 @@ from moodreel.media.decode import (
     open_media,
     read_clip,
 )
-from moodreel.media.encode import write_gif
+from moodreel.media.encode import draw_palette, encode_webp, write_gif, write_webp
+from moodreel.media.encode_mp4 import write_mp4
 from moodreel.media.limits import Limits
 from moodreel.media.sample import (
     frames_nearest,
@@ -23,6 +24,8 @@ __all__ = [
     "Limits",
     "Media",
     "Timeline",
+    "draw_palette",
+    "encode_webp",
     "frames_nearest",
     "frames_showing",
     "is_frame_folder",
@@ -33,4 +36,6 @@ __all__ = [
     "sample_media",
     "segment_times",
     "write_gif",
+    "write_mp4",
+    "write_webp",
 ]

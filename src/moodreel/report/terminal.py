@@ -14,15 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from moodreel.emotions import QUADRANT_OF
+from moodreel.report.colours import PALETTE
 
 if TYPE_CHECKING:  # numpy stays out of the verbs that only print
     from moodreel.types import Result
 
 COLOURS: Mapping[str, str] = {
-    "pleasure_arousal": "33",  # yellow
-    "misery_arousal": "31",  # red
-    "misery_sleepiness": "34",  # blue
-    "pleasure_sleepiness": "32",  # green
+    **{name: colour.ansi for name, colour in PALETTE.items()},
     "dim": "2",
     "bold": "1",
     "error": "31",
