@@ -15,7 +15,7 @@ from moodreel.media import (
     segment_times,
 )
 
-seconds = st.floats(0, 1e5, allow_nan=False)
+seconds = st.just(0.0) | st.floats(1e-6, 1e5)
 tracks = st.lists(st.integers(0, 500), min_size=1, max_size=30).map(
     lambda gaps: np.concatenate([[0], np.cumsum(gaps[1:])]) / 100
 )

@@ -10,24 +10,21 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from moodreel.errors import MissingExtra, MoodreelError
+from moodreel.cli import lab
+from moodreel.cli.console import FAILED, PIPE_CLOSED, TERMINATED, WRONG, complain, drop_stdout, stop, write
+from moodreel.errors import MoodreelError
 
 if TYPE_CHECKING:
     from moodreel.runtime.recognizer import Recognizer
     from moodreel.types import Result
 
 Draw: TypeAlias = "Callable[[Result], list[str]]"
-
-FAILED = 1
-WRONG = 2
-PIPE_CLOSED = 141
-TERMINATED = 143
 
 app = typer.Typer(
     name="moodreel",
@@ -46,12 +43,12 @@ def main() -> None:
         code = app(prog_name="moodreel", standalone_mode=False)
         sys.stdout.flush()
     except MoodreelError as error:
-        _complain(str(error))
+        complain(str(error))
         code = WRONG
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except BrokenPipeError:
-        _drop_stdout()
+        drop_stdout()
         code = PIPE_CLOSED
     except Exception as error:
         code = _explain(error)
@@ -63,50 +60,23 @@ def _explain(error: Exception) -> int:
     if hasattr(error, "format_message"):  # click's, or of the copy of click inside typer
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "moodreel"
-        _complain(f"{' '.join(error.format_message().split())} (see '{command} --help')")
+        complain(f"{' '.join(error.format_message().split())} (see '{command} --help')")
     elif isinstance(error, OSError):
         where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}")
+        complain(f"{where}{error.strerror or error}")
     elif os.environ.get("MOODREEL_TRACEBACK"):
         raise error
     else:
         what = " ".join(f"{type(error).__name__}: {error}".split())
-        _complain(f"a fault in moodreel: {what} (MOODREEL_TRACEBACK=1 shows where)")
+        complain(f"a fault in moodreel: {what} (MOODREEL_TRACEBACK=1 shows where)")
     return WRONG
-
-
-def _complain(text: str) -> None:
-    line = "".join(c if c.isprintable() else "?" for c in text)
-    print(f"moodreel: {line}", file=sys.stderr)
-
-
-def _stop(text: str) -> NoReturn:
-    """Ends a command that was wrong."""
-    _complain(text)
-    raise typer.Exit(WRONG)
-
-
-def _drop_stdout() -> None:
-    """After the reader of a pipe has left: lets Python's own flush at exit find an open file."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _write(text: str) -> None:
-    """Writes to standard output; what its encoding lacks stands as ``?``."""
-    try:
-        encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_stdout()
-        raise typer.Exit(PIPE_CLOSED) from None
 
 
 def _print_version(asked: bool) -> None:
     if asked:
         import moodreel
 
-        _write(f"moodreel {moodreel.__version__}\n")
+        write(f"moodreel {moodreel.__version__}\n")
         raise typer.Exit()
 
 
@@ -163,9 +133,9 @@ def predict(
     One file prints a chart, several print a table; --out writes all scores of all of them.
     """
     if workers is not None and workers < 1:
-        _stop(f"--workers {workers}: expected at least 1")
+        stop(f"--workers {workers}: expected at least 1")
     if abstain is not None and not 0 <= abstain <= 1:
-        _stop(f"--abstain {abstain:g}: expected a probability from 0 to 1")
+        stop(f"--abstain {abstain:g}: expected a probability from 0 to 1")
     if out is not None:
         _check_out(out)
     is_drawn = (report, overlay, overlay_format) != (None, None, None)
@@ -173,20 +143,20 @@ def predict(
         from moodreel.report.outputs import find_fault, open_outputs
 
         if fault := find_fault(report, overlay, overlay_format):
-            _stop(fault)
+            stop(fault)
     from moodreel.runtime.batch import collect_paths
     from moodreel.runtime.recognizer import load
 
     inputs = collect_paths(paths, sys.stdin.buffer if "-" in paths else None)
     if not inputs.paths:
         others = f" ({inputs.skipped} other files)" if inputs.skipped else ""
-        _stop("; ".join(inputs.notes or ["the list on stdin is empty"]) + others)
+        stop("; ".join(inputs.notes or ["the list on stdin is empty"]) + others)
     for note in inputs.notes:
-        _complain(note)
+        complain(note)
     if inputs.skipped:
-        _complain(f"{inputs.skipped} files in folders skipped: no known media suffix")
+        complain(f"{inputs.skipped} files in folders skipped: no known media suffix")
     if inputs.repeated:
-        _complain(f"{inputs.repeated} inputs named twice, read once")
+        complain(f"{inputs.repeated} inputs named twice, read once")
     recognizer = load(model)
     with ExitStack() as stack:
         draw: Draw = lambda _: []  # noqa: E731
@@ -196,11 +166,11 @@ def predict(
             failed = _predict_many(recognizer, inputs.paths, out, as_json, workers, per_frame, abstain, draw)
         else:
             if per_frame:
-                _complain("--per-frame shows in --out and --json only")
+                complain("--per-frame shows in --out and --json only")
             failed = _predict_one(recognizer, inputs.paths[0], abstain, draw)
     for name, place in [("report", report and report / "index.html"), ("overlays", overlay)]:
         if place is not None:
-            _complain(f"{name}: {place}")
+            complain(f"{name}: {place}")
     if failed:
         raise typer.Exit(FAILED)
 
@@ -209,11 +179,11 @@ def _check_out(path: Path) -> None:
     """Finds what is wrong with --out before any work is done."""
     suffixes = (".parquet", ".jsonl", ".csv")  # those of runtime.table, which is not imported for one chart
     if path.suffix.lower() not in suffixes:
-        _stop(f"--out {path}: expected a name that ends in {', '.join(suffixes)}")
+        stop(f"--out {path}: expected a name that ends in {', '.join(suffixes)}")
     if path.is_dir():
-        _stop(f"--out {path}: is a folder")
+        stop(f"--out {path}: is a folder")
     if not path.parent.is_dir():
-        _stop(f"--out {path}: no folder {path.parent}")
+        stop(f"--out {path}: no folder {path.parent}")
 
 
 def _predict_one(recognizer: Recognizer, path: str, abstain: float | None, draw: Draw) -> int:
@@ -223,11 +193,11 @@ def _predict_one(recognizer: Recognizer, path: str, abstain: float | None, draw:
     result = next(recognizer.map([path], workers=1, abstain=abstain))  # fails as it would among many
     problems = draw(result)
     if result.error is not None:
-        _complain(f"{result.source}: {result.error}")
+        complain(f"{result.source}: {result.error}")
         return 1
-    _write(format_chart(result, Style(sys.stdout), abstain))
+    write(format_chart(result, Style(sys.stdout), abstain))
     for problem in problems:
-        _complain(f"{result.source}: {problem}")
+        complain(f"{result.source}: {problem}")
     return len(problems)
 
 
@@ -260,7 +230,7 @@ def _predict_many(
         progress = Progress(sys.stderr, len(paths), quiet=is_shown_anyway)
         stack.callback(progress.clear)
         if printed is not None:
-            _write(printed.format_header() + "\n")
+            write(printed.format_header() + "\n")
         workers = workers or min(8, count_cores())
         results = recognizer.map(paths, workers=workers, per_frame=per_frame, abstain=abstain)
         for result in _closing(results, stack):
@@ -268,19 +238,19 @@ def _predict_many(
             if writer is not None:
                 writer.write(row)
             if as_json:
-                _write(format_json(row) + "\n")
+                write(format_json(row) + "\n")
             elif printed is not None:
-                _write(printed.format_result(result) + "\n")
+                write(printed.format_result(result) + "\n")
             for problem in draw(result):
                 progress.clear()
-                _complain(f"{result.source}: {problem}")
+                complain(f"{result.source}: {problem}")
                 undrawn += 1
             done += 1
             failed += not result.ok
             progress.update(done, failed)
     if out is not None:
         told = f", {failed} failed" if failed else ""
-        _complain(f"{done} rows{told}: {out} (schema {SCHEMA_VERSION})")
+        complain(f"{done} rows{told}: {out} (schema {SCHEMA_VERSION})")
     return failed + undrawn
 
 
@@ -304,7 +274,7 @@ def models(
     bundles = [read_bundle(name) for name in list_bundles()]
     if as_json:
         facts = [{**json.loads(b.info.to_json()), "size_bytes": b.size} for b in bundles]
-        _write(json.dumps(facts, indent=2) + "\n")
+        write(json.dumps(facts, indent=2) + "\n")
         return
     from moodreel.report.terminal import Style, format_columns
 
@@ -321,7 +291,7 @@ def models(
             (info.name, info.system, info.version, f"{bundle.size / 1e6:.1f} MB", labels, scores or "-")
         )
     header = ("name", "system", "version", "size", "labels", "scores")
-    _write(format_columns(header, rows, Style(sys.stdout)))
+    write(format_columns(header, rows, Style(sys.stdout)))
 
 
 def _list_headline(scores: Any) -> list[tuple[str, float]]:
@@ -330,96 +300,5 @@ def _list_headline(scores: Any) -> list[tuple[str, float]]:
     return [(name, value) for name, value in chosen.items() if isinstance(value, int | float)][:most]
 
 
-@contextmanager
-def _lab(verb: str) -> Iterator[None]:
-    """Turns the absence of a training library into the line that installs it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("moodreel"):
-            raise
-        raise MissingExtra("lab", f"moodreel {verb} ({error.name})") from error
-
-
-Manifests = Annotated[list[Path], typer.Option(metavar="MANIFEST", help="CSV or Parquet; may be repeated.")]
-
-
-@app.command()
-def synth(
-    out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder: new, empty, or an older toon set.")],
-    clips: Annotated[int, typer.Option(metavar="N", help="Clips to draw.")] = 600,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same bytes.")] = 0,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Processes that draw; default: one a core.")
-    ] = None,
-) -> None:
-    """Draw the toon data set: cartoon clips with known emotions (needs the "lab" extra)."""
-    from moodreel.report.terminal import Progress
-
-    with _lab("synth"):
-        from moodreel.lab.data.toon import write_toon
-
-        progress = Progress(sys.stderr, clips)
-        try:
-            rows = write_toon(out, clips, seed, workers, lambda done: progress.update(done, 0))
-        finally:
-            progress.clear()
-    splits = [row.split for row in rows]
-    told = ", ".join(f"{splits.count(name)} {name}" for name in ("train", "val", "test"))
-    _complain(f"{len(rows)} clips ({told}): {out / 'manifest.csv'}")
-
-
-@app.command()
-def train(
-    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan or face.")],
-    data: Manifests,
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for checkpoints and logs.")],
-    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, a TOML file.")] = None,
-    init: Annotated[str | None, typer.Option(metavar="BUNDLE", help="Start from a bundle's weights.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in RUN.")] = False,
-) -> None:
-    """Train a system (needs the "lab" extra)."""
-    with _lab("train"):
-        from moodreel.lab.train import train as run
-
-        run(system, data, out, recipe, init, resume)
-
-
-@app.command()
-def evaluate(
-    target: Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help="A training run or a bundle.")],
-    data: Manifests,
-    split: Annotated[str, typer.Option(metavar="NAME", help="Split of the manifest.")] = "test",
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the scores: .json.")] = None,
-) -> None:
-    """Measure a run or a bundle (needs the "lab" extra)."""
-    if out is not None and not out.parent.is_dir():
-        _stop(f"--out {out}: no folder {out.parent}")
-    with _lab("evaluate"):
-        from moodreel.lab.evaluate import evaluate as run
-
-        scores = run(target, data, split)
-    from moodreel.report.terminal import Style, format_scores
-
-    if out is not None:
-        import json
-
-        from moodreel.runtime.files import replace_file
-
-        with replace_file(out) as file:
-            file.write(json.dumps(scores, indent=2, ensure_ascii=False).encode() + b"\n")
-    _write(format_scores(scores, Style(sys.stdout)))
-    if any(entry["failed"] for entry in scores.values()):
-        raise typer.Exit(FAILED)
-
-
-@app.command()
-def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A training run.")],
-    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to write.")],
-) -> None:
-    """Turn a training run into a bundle (needs the "lab" extra)."""
-    with _lab("export"):
-        from moodreel.lab.export import export as write
-
-        write(run, out)
+for verb in (lab.synth, lab.train, lab.evaluate, lab.export):
+    app.command()(verb)

@@ -1,0 +1,105 @@
+"""The verbs that need the lab: synth, train, evaluate, export."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moodreel.cli.console import FAILED, complain, stop, write
+from moodreel.errors import MissingExtra
+
+
+@contextmanager
+def _lab(verb: str) -> Iterator[None]:
+    """Turns the absence of a training library into the line that installs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("moodreel"):
+            raise
+        raise MissingExtra("lab", f"moodreel {verb} ({error.name})") from error
+
+
+Manifests = Annotated[list[Path], typer.Option(metavar="MANIFEST", help="CSV or Parquet; may be repeated.")]
+
+
+def synth(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder: new, empty, or an older toon set.")],
+    clips: Annotated[int, typer.Option(metavar="N", help="Clips to draw.")] = 600,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same bytes.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes that draw; default: one a core.")
+    ] = None,
+) -> None:
+    """Draw the toon data set: cartoon clips with known emotions (needs the "lab" extra)."""
+    from moodreel.report.terminal import Progress
+
+    with _lab("synth"):
+        from moodreel.lab.data.toon import write_toon
+
+        progress = Progress(sys.stderr, clips)
+        try:
+            rows = write_toon(out, clips, seed, workers, lambda done: progress.update(done, 0))
+        finally:
+            progress.clear()
+    splits = [row.split for row in rows]
+    told = ", ".join(f"{splits.count(name)} {name}" for name in ("train", "val", "test"))
+    complain(f"{len(rows)} clips ({told}): {out / 'manifest.csv'}")
+
+
+def train(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan or face.")],
+    data: Manifests,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for checkpoints and logs.")],
+    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, a TOML file.")] = None,
+    init: Annotated[str | None, typer.Option(metavar="BUNDLE", help="Start from a bundle's weights.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in RUN.")] = False,
+) -> None:
+    """Train a system (needs the "lab" extra)."""
+    with _lab("train"):
+        from moodreel.lab.train import train as run
+
+        run(system, data, out, recipe, init, resume)
+
+
+def evaluate(
+    target: Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help="A training run or a bundle.")],
+    data: Manifests,
+    split: Annotated[str, typer.Option(metavar="NAME", help="Split of the manifest.")] = "test",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the scores: .json.")] = None,
+) -> None:
+    """Measure a run or a bundle (needs the "lab" extra)."""
+    if out is not None and not out.parent.is_dir():
+        stop(f"--out {out}: no folder {out.parent}")
+    with _lab("evaluate"):
+        from moodreel.lab.evaluate import evaluate as run
+
+        scores = run(target, data, split)
+    from moodreel.report.terminal import Style, format_scores
+
+    if out is not None:
+        import json
+
+        from moodreel.runtime.files import replace_file
+
+        with replace_file(out) as file:
+            file.write(json.dumps(scores, indent=2, ensure_ascii=False).encode() + b"\n")
+    write(format_scores(scores, Style(sys.stdout)))
+    if any(entry["failed"] for entry in scores.values()):
+        raise typer.Exit(FAILED)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A training run.")],
+    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to write.")],
+) -> None:
+    """Turn a training run into a bundle (needs the "lab" extra)."""
+    with _lab("export"):
+        from moodreel.lab.export import export as make_bundle
+
+        make_bundle(run, out)
