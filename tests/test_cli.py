@@ -366,7 +366,7 @@ def test_the_lab_may_be_absent(run, monkeypatch, verb):
 def test_evaluate_prints_and_writes(run, place, monkeypatch):
     import types
 
-    scores = {"clips": 12, "emotions": {"nmse": 0.98765, "spearman": None}}
+    scores = {"m": {"clips": 12, "failed": 0, "emotions": {"nmse": 0.98765, "spearman": None}}}
     room = types.ModuleType("moodreel.lab.evaluate")
     asked = []
     room.evaluate = lambda *args: asked.append(args) or scores
@@ -375,12 +375,17 @@ def test_evaluate_prints_and_writes(run, place, monkeypatch):
     assert run.code == 0
     assert [line.split() for line in run.out.splitlines()] == [
         ["score", "value"],
-        ["clips", "12"],
-        ["emotions.nmse", "0.9877"],
-        ["emotions.spearman", "-"],
+        ["m.clips", "12"],
+        ["m.failed", "0"],
+        ["m.emotions.nmse", "0.9877"],
+        ["m.emotions.spearman", "-"],
     ]
     assert json.loads((place / "s.json").read_text("utf-8")) == scores
     assert [str(path) for path in asked[0][1]] == ["a.csv", "b.csv"]
+    scores["m"]["failed"] = 1  # some clips could not be read: the rest is scored, and the exit code says so
+    run("evaluate", "kavan", "--data", "a.csv")
+    assert run.code == 1
+    assert run.out.startswith("score")
 
 
 def test_help_imports_nothing_heavy():
@@ -466,6 +471,7 @@ def test_interrupted_leaves_nothing(place, bundles, sent, code):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
     )
     assert process.stdout.readline() == "reading\n"
     time.sleep(0.1)
