@@ -2,18 +2,21 @@
 
 import importlib
 import importlib.util
-import pkgutil
+from pathlib import Path
 
 import moodreel
 
 LAB = ("torch", "torchvision", "lightning", "onnx", "scipy")
 present = [name for name in LAB if importlib.util.find_spec(name)]
 assert not present, f"the core install brought {present}"
+ROOT = Path(moodreel.__file__).parent
+files = [path.relative_to(ROOT.parent) for path in sorted(ROOT.rglob("*.py"))]
 names = [
-    module.name
-    for module in pkgutil.walk_packages(moodreel.__path__, "moodreel.")
-    if not module.name.startswith("moodreel.lab") and module.name != "moodreel.__main__"
+    ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    for path in files
+    if path.parts[1] != "lab" and path.name != "__main__.py"
 ]
+assert len(names) > 20, names
 for name in names:
     importlib.import_module(name)
 print(f"imported {len(names)} runtime modules")
