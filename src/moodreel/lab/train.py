@@ -270,6 +270,7 @@ def _trainer(recipe: Recipe, out: Path) -> pl.Trainer:
         "does not have many workers",
         "is not empty",
         "smaller than the logging interval",
+        "in eval mode",
         "LeafSpec",
     ):
         warnings.filterwarnings("ignore", message=f".*{known}.*")
