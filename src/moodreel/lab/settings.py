@@ -126,10 +126,19 @@ class KavanSettings:
     backbone_rate: float = 1.0
     """Learning rate of the backbone relative to the rest; 0 freezes it."""
 
+    @property
+    def stride(self) -> int:
+        """Pixels a side of one cell of the backbone's grid."""
+        return 16 if self.preset == "compact" else 32
+
+    @property
+    def grid(self) -> int:
+        """Cells a side, h = w; K of the paper is its square."""
+        return self.input_size // self.stride
+
     def __post_init__(self) -> None:
         _require(self.preset in ("compact", "paper"), "model.preset", self.preset, "'compact' or 'paper'")
-        stride = 16 if self.preset == "compact" else 32
-        size = self.input_size
+        stride, size = self.stride, self.input_size
         _require(size >= stride and size % stride == 0, "model.input_size", size, f"a multiple of {stride}")
         _require(self.frames >= 1, "model.frames", self.frames, "at least 1")
         _require(self.hidden >= 1, "model.hidden", self.hidden, "at least 1")

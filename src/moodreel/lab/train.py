@@ -20,7 +20,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -43,6 +43,7 @@ from moodreel.lab.settings import (
     recipe_from_dict,
 )
 from moodreel.runtime.bundle import read_bundle
+from moodreel.runtime.files import replace_file
 from moodreel.types import FloatArray
 
 
@@ -299,12 +300,10 @@ def _trainer(recipe: Recipe, out: Path) -> pl.Trainer:
 
 
 def _write_weights(path: Path, net: nn.Module) -> None:
-    temporary = path.with_suffix(".tmp")
-    save_file({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}, temporary)
-    temporary.replace(path)
+    with replace_file(path) as file:
+        file.write(save({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}))
 
 
 def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with replace_file(path) as file:
+        file.write((json.dumps(value, indent=2) + "\n").encode())

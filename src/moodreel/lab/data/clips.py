@@ -48,7 +48,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         self.settings = settings
         self.seed = seed
         self.train = train
-        self.grid = settings.input_size // (16 if settings.preset == "compact" else 32)
+        self.grid = settings.grid
         self.labels = [label_arrays(row) for row in rows]
         self.neutral: dict[str, list[Row]] = {}
         for row in rows:

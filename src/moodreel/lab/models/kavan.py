@@ -50,7 +50,7 @@ class Kavan(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = build_backbone(settings.preset, settings.backbone_weights)
-        self.grid = settings.input_size // self.backbone.stride
+        self.grid = settings.grid
         self.temporal = HSLSTM(
             channels=self.backbone.out_channels,
             hidden=settings.hidden,
