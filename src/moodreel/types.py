@@ -12,6 +12,8 @@ from moodreel.errors import SettingsError
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +88,48 @@ class Sample:
     frame_count: int
     duration: float
     source: str
+
+
+@dataclass(frozen=True, eq=False)
+class ClipKeypoints:
+    """The keypoints of one face along a clip: what training and alignment read.
+
+    Attributes:
+        frames: [F] int64, which pictures of the clip (0 is the first), ascending.
+        times: [F] seconds from the start of the clip; NaN where the file does not say.
+        points: [F, 70, 2] (x, y), 0-1 of the frame from the left and the top, in OpenPose order (0-67 as
+            iBUG 68, then the pupils: 68 of the eye 36-41, 69 of the eye 42-47). (0, 0) where missing.
+        confidence: [F, 70] in [0, 1]; 0 is a missing point, a row of zeros a frame without a face.
+        boxes: [F, 4] left, top, right, bottom, 0-1 of the frame; may reach beyond it; zeros without a face.
+        width, height: of the full frame, in pixels.
+
+    Raises:
+        SettingsError: an array has another shape than stated.
+    """
+
+    frames: IntArray
+    times: FloatArray
+    points: FloatArray
+    confidence: FloatArray
+    boxes: FloatArray
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        count = len(self.frames)
+        shapes = {"times": (count,), "points": (count, 70, 2), "confidence": (count, 70), "boxes": (count, 4)}
+        for name, shape in shapes.items():
+            got = getattr(self, name).shape
+            if got != shape:
+                raise SettingsError(f"ClipKeypoints.{name}", list(got), f"{list(shape)}, as frames says")
+
+    @property
+    def found(self) -> BoolArray:
+        """[F] whether the frame has a face."""
+        return np.asarray((self.confidence > 0).any(axis=1))
+
+    def __len__(self) -> int:
+        return len(self.frames)
 
 
 @dataclass(frozen=True, eq=False)
