@@ -3,9 +3,7 @@
 import json
 
 import numpy as np
-import pytest
 
-from moodreel.errors import DataError
 from moodreel.faces.openpose import read_keypoints
 
 

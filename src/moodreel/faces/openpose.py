@@ -193,7 +193,7 @@ def parse_people(path: str | Path, entry: dict[str, Any], where: str) -> tuple[P
 
 
 def box_of(keypoints: FloatArray) -> FloatArray:
-    """[4] left, top, right, bottom around the confident points of [70, 3]; all found ones if there are < 3."""
+    """[4] left, top, right, bottom around the confident points of [70, 3]; all found ones if < 3."""
     confident = keypoints[:, 2] >= CONFIDENT
     if confident.sum() < 3:
         confident = keypoints[:, 2] > 0
