@@ -95,7 +95,7 @@ class ClipKeypoints:
     """The keypoints of one face along a clip: what training and alignment read.
 
     Attributes:
-        frames: [F] int64, which pictures of the clip (0 is the first), ascending.
+        frames: [F] int64, which pictures of the clip (0 is the first); ascending in a file.
         times: [F] seconds from the start of the clip; NaN where the file does not say.
         points: [F, 70, 2] (x, y), 0-1 of the frame from the left and the top, in OpenPose order (0-67 as
             iBUG 68, then the pupils: 68 of the eye 36-41, 69 of the eye 42-47). (0, 0) where missing.
@@ -127,6 +127,27 @@ class ClipKeypoints:
     def found(self) -> BoolArray:
         """[F] whether the frame has a face."""
         return np.asarray((self.confidence > 0).any(axis=1))
+
+    def at(self, shown: npt.ArrayLike) -> ClipKeypoints:
+        """Those of the pictures ``shown`` [n], in that order; no face in one that is not listed."""
+        wanted = np.asarray(shown, dtype=np.int64)
+        place = np.searchsorted(self.frames, wanted).clip(max=max(0, len(self) - 1))
+        listed = self.frames[place] == wanted if len(self) else np.zeros(len(wanted), bool)
+
+        def pick(values: FloatArray, absent: float) -> FloatArray:
+            out = np.full((len(wanted), *values.shape[1:]), absent)
+            out[listed] = values[place[listed]]
+            return out
+
+        return ClipKeypoints(
+            frames=wanted,
+            times=pick(self.times, np.nan),
+            points=pick(self.points, 0.0),
+            confidence=pick(self.confidence, 0.0),
+            boxes=pick(self.boxes, 0.0),
+            width=self.width,
+            height=self.height,
+        )
 
     def __len__(self) -> int:
         return len(self.frames)

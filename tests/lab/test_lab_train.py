@@ -215,6 +215,7 @@ def test_evaluate_through_the_runtime(run, bundle, manifest):
         mean = load(bundle).info.training["target_mean"]["happiness"]
         expected = 1 + (mean + 1 / 3) ** 2 / (8 / 9)
         assert scores["emotions"]["happiness"]["nmse_of_training_mean"] == pytest.approx(expected, abs=1e-3)
+    assert evaluate(str(bundle), [manifest], "all")[manifest.parent.name]["clips"] == 45
     with pytest.raises(DataError, match="no row with split = 'holdout'"):
         evaluate(str(bundle), [manifest], "holdout")
 
