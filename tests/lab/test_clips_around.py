@@ -110,7 +110,7 @@ class TestSurroundings:
 
 
 def test_keypoints_move_with_crop_and_mirror():
-    # One white block, its middle as the keypoint: however the clip is cropped or mirrored, the point is on it.
+    # One white block, its middle as the keypoint: whatever the crop and mirror, the point is on it.
     flips = 0
     for seed in range(60):
         rng = np.random.default_rng(seed)
