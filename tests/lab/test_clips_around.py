@@ -119,8 +119,8 @@ def test_keypoints_move_with_crop_and_mirror():
         x, y = rng.integers(20, 44, 2).tolist()
         frames = np.zeros((2, side, side, 3), np.uint8)
         frames[:, y : y + 4, x : x + 4] = 255
-        points = np.full((2, 1, 2), [(x + 2) / side, (y + 2) / side])
-        out, moved = augment_clip(frames, points, 64, rng)
+        points = np.full((2, 70, 2), [(x + 2) / side, (y + 2) / side])
+        out, moved, _ = augment_clip(frames, points, np.ones((2, 70)), 64, rng)
         assert out.shape == (2, 64, 64, 3)
         light = out[1].astype(int).sum(axis=2)
         rows, columns = np.nonzero(light > (light.min() + light.max()) / 2)

@@ -12,14 +12,14 @@ from torch.utils.data import Dataset, Sampler
 
 from moodreel.errors import DataError, MediaError
 from moodreel.faces.heatmap import draw_heatmap
-from moodreel.faces.openpose import POINTS, read_keypoints
+from moodreel.faces.openpose import read_keypoints
 from moodreel.lab.data.augment import augment_clip, zoomed_size
 from moodreel.lab.data.compose import compose_clip, draw_others, place_keypoints, read_still
 from moodreel.lab.data.labels import category_of, intensities_of, label_arrays
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.settings import KavanSettings
 from moodreel.media import frames_showing, open_media, sample_media, segment_times
-from moodreel.types import FloatArray, UInt8Array
+from moodreel.types import POINTS, FloatArray, UInt8Array
 
 COMPOSED_SUFFIXES = (".jpg", ".jpeg", ".png", ".apng", ".bmp", ".webp")
 """Files that may be stills or cut-out figures, from which clips are composed."""
@@ -118,8 +118,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             points, confidence = found.points, found.confidence
         if not self.train:
             return sample.frames, points, confidence
-        frames, points = augment_clip(sample.frames, points, size, rng)
-        return frames, points, confidence
+        return augment_clip(sample.frames, points, confidence, size, rng)
 
 
 def check_readable(rows: Iterable[Row]) -> None:
