@@ -172,7 +172,7 @@ class _Track:
         if spread <= 0:
             return last
         centres = np.array([(face.box[:2] + face.box[2:]) / 2 for face in self.faces[begin:]])
-        slope = seen @ (centres - centres.mean(axis=0)) / spread
+        slope: FloatArray = seen @ (centres - centres.mean(axis=0)) / spread
         ahead = min(time - self.times[-1], self.times[-1] - self.times[begin])
         return last + np.tile(slope * ahead, 2)
 
