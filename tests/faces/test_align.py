@@ -82,7 +82,7 @@ def test_smoothing_weighs_confidence_and_passes_over_what_is_missing():
     faces = [
         place_face(anchors, (0.5, 0.5, 0.5)),
         place_face(anchors + 900, (1, 0, 0)),
-        place_face(anchors + [30, 0]),
+        place_face(anchors + np.array([30, 0])),
     ]
     found = align_faces(faces, [0, 0.05, 0.1], smooth=0.1)
     near = np.exp(-0.5)
@@ -123,7 +123,7 @@ def test_beyond_the_frame_is_black(side):
 
 
 def test_fine_stripes_do_not_alias():
-    """Of a face four times too large each pixel is the mean of what it covers: stripes of a pixel become grey."""
+    """Of a face four times too large each pixel is the mean of what it covers: stripes turn grey."""
     frame = np.zeros((400, 400, 3), np.uint8)
     frame[:, ::2] = 255
     found = align_faces([place_face(turn(260, 0, (200, 200)))], [0])

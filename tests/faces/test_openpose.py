@@ -191,7 +191,7 @@ def test_a_folder_needs_a_size_and_one_clip(tmp_path):
     write_frames(folder, [[]], name="other")
     with pytest.raises(DataError, match="files of 2 clips"):
         read_keypoints(folder, size=(2, 2))
-    with pytest.raises(DataError, match="no NAME_000000000000_keypoints.json"):
+    with pytest.raises(DataError, match=r"no NAME_000000000000_keypoints\.json"):
         read_keypoints(tmp_path, size=(2, 2))
 
 

@@ -41,9 +41,7 @@ def test_cropping_then_drawing_is_drawing_then_cropping(seed, size, data):
     left, top = (data.draw(st.integers(0, 64 - size)) for _ in "xy")
     window = np.array([left, top, left + size, top + size]) / 64
     whole = draw_heatmap(points, confidence, (64, 64), size=64, temperature=20)
-    part = draw_heatmap(
-        crop_points(points, window), confidence, (size, size), size=size, temperature=20
-    )
+    part = draw_heatmap(crop_points(points, window), confidence, (size, size), size=size, temperature=20)
     cells = whole[:, top : top + size, left : left + size]
     np.testing.assert_allclose(log_of(part), log_of(cells), atol=1e-9)
 
@@ -66,9 +64,9 @@ def find_blob(picture):
     """Where the brightness lies, 0-1 of the picture."""
     weight = picture[..., 0].astype(float)
     rows, columns = np.indices(weight.shape) + 0.5
-    return np.array([(weight * columns).sum() / picture.shape[1], (weight * rows).sum() / picture.shape[0]]) / (
-        weight.sum()
-    )
+    return np.array(
+        [(weight * columns).sum() / picture.shape[1], (weight * rows).sum() / picture.shape[0]]
+    ) / (weight.sum())
 
 
 @pytest.mark.parametrize(("x", "y"), [(30, 20), (61, 37), (44, 22)])
@@ -88,9 +86,9 @@ def test_points_go_where_their_pixels_go(x, y):
 
 def test_twins_are_those_of_a_face():
     pairs = {
-        0: 16, 1: 15, 7: 9, 8: 8, 17: 26, 19: 24, 21: 22, 27: 27, 30: 30, 31: 35, 32: 34, 33: 33, 36: 45, 37: 44,
-        38: 43, 39: 42, 40: 47, 41: 46, 48: 54, 49: 53, 50: 52, 51: 51, 59: 55, 58: 56, 57: 57, 60: 64, 61: 63,
-        62: 62, 67: 65, 66: 66, 68: 69,
+        0: 16, 1: 15, 7: 9, 8: 8, 17: 26, 19: 24, 21: 22, 27: 27, 30: 30, 31: 35, 32: 34, 33: 33, 36: 45,
+        37: 44, 38: 43, 39: 42, 40: 47, 41: 46, 48: 54, 49: 53, 50: 52, 51: 51, 59: 55, 58: 56, 57: 57, 60: 64,
+        61: 63, 62: 62, 67: 65, 66: 66, 68: 69,
     }  # fmt: skip
     for one, other in pairs.items():
         assert (TWINS[one], TWINS[other]) == (other, one)

@@ -1,6 +1,5 @@
 """Faces along time: identities worked out by hand."""
 
-
 import numpy as np
 import pytest
 
@@ -70,8 +69,8 @@ def test_faces_that_pass_each_other_keep_their_ids():
     assert len(found) == 2
     np.testing.assert_allclose(centres(found[0]), right)
     np.testing.assert_allclose(centres(found[1]), left)
-    # From 1.0 to 1.1 s each box lies nearer to the other's last one (5 px) than to its own (10): without motion
-    # the ids are exchanged.
+    # From 1.0 to 1.1 s each box lies nearer to the other's last one (5 px) than to its own (10): without
+    # motion the ids are exchanged.
     swapped = track(times, frames, window=0)
     np.testing.assert_allclose(centres(swapped[0]), np.where(times < 1.05, right, left))
 
@@ -93,8 +92,13 @@ def test_the_gap_is_seconds_and_not_frames():
     assert len(track([0, 0.1, 0.2, 0.3], frames, gap=0.3)) == 1
     assert len(track([0, 0.2, 0.4, 0.6], frames, gap=0.3)) == 2
     assert len(track([0, 0.1, 0.2, 0.3], frames, gap=0)) == 2
-    assert len(track([0, 0.1], [[face(50)], [face(50)]], gap=0)) == 2
-    assert len(track([0.1, 0.1], [[face(50)], [face(50)]], gap=0)) == 1
+
+
+def test_a_face_goes_on_from_frame_to_frame_however_far_apart():
+    """A frame a second, a gap of half a second: what is seen in the frame before was not out of sight."""
+    found = track_faces([0, 30, 60, 90], [0, 1, 2, 3], [[face(50)], [face(55)], [], [face(50)]])
+    assert [one.frames.tolist() for one in found] == [[0, 30], [90]]
+    assert len(track([0, 0.1], [[face(50)], [face(50)]], gap=0)) == 1
 
 
 def test_motion_is_not_carried_on_for_longer_than_it_was_seen():
@@ -151,7 +155,8 @@ def test_clip_frames_are_picked_by_time_and_keep_their_own():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"gap": -1}, {"gap": np.nan}, {"overlap": 1.1}, {"reach": -0.1}, {"resize": 0.5}, {"window": -1}]
+    "settings",
+    [{"gap": -1}, {"gap": np.nan}, {"overlap": 1.1}, {"reach": -0.1}, {"resize": 0.5}, {"window": -1}],
 )
 def test_wrong_settings(settings):
     with pytest.raises(SettingsError, match=next(iter(settings))):
