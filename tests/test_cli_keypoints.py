@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,9 @@ def place(tmp_path, monkeypatch):
 def run(place, capfd, monkeypatch):
     open_real = keypoints.open_detector
     monkeypatch.setattr(keypoints, "choose_detector", lambda settings: settings)
-    monkeypatch.setattr(keypoints, "open_detector", lambda s: open_real(s) if s.files else Bright())
+    monkeypatch.setattr(
+        keypoints, "open_detector", lambda s: open_real(s) if s.files else nullcontext(Bright())
+    )
 
     def call(*args, stdin=b""):
         monkeypatch.setattr(sys, "argv", ["moodreel", "keypoints", *map(str, args)])

@@ -168,8 +168,9 @@ def test_auto_is_dlib_then_mediapipe(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("kind", "extra"), [("dlib", "faces"), ("mediapipe", "mediapipe")])
 def test_a_missing_extra_is_named(monkeypatch, kind, extra):
     install(monkeypatch)
-    with pytest.raises(MissingExtra, match=rf'finding faces with {kind} .*"moodreel\[{extra}\]"'):
-        open_detector(DetectorSettings(kind))
+    refused = pytest.raises(MissingExtra, match=rf'finding faces with {kind} .*"moodreel\[{extra}\]"')
+    with refused, open_detector(DetectorSettings(kind)):
+        pass
 
 
 def test_a_missing_predictor_is_a_missing_extra(monkeypatch):
@@ -187,7 +188,8 @@ def test_a_missing_model_file_is_named(monkeypatch, tmp_path):
 
 def test_the_import_needs_no_extra(monkeypatch, tmp_path):
     install(monkeypatch)
-    assert isinstance(open_detector(DetectorSettings("openpose", files=tmp_path)), OpenPoseFiles)
+    with open_detector(DetectorSettings("openpose", files=tmp_path)) as detector:
+        assert isinstance(detector, OpenPoseFiles)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +213,8 @@ def test_wrong_settings(settings):
 def dlib_detector():
     pytest.importorskip("dlib", reason="dlib is not installed (the extra faces)")
     try:
-        return open_detector(DetectorSettings("dlib"))
+        with open_detector(DetectorSettings("dlib")) as detector:
+            return detector
     except MissingExtra:
         pytest.skip("face-recognition-models is not installed (the extra faces)")
 
@@ -253,8 +256,8 @@ def test_dlib_gives_back_the_same_place_at_any_size(dlib_detector, data):
     padded[:, 640:] = frame
     (moved,) = dlib_detector.find(padded)
     assert abs(moved.points - [640, 0] - face.points).mean() < 0.05 * eye_distance
-    detector = open_detector(DetectorSettings("dlib", upsample=2))
-    (small,) = detector.find(np.ascontiguousarray(frame[::2, ::2]))
+    with open_detector(DetectorSettings("dlib", upsample=2)) as detector:
+        (small,) = detector.find(np.ascontiguousarray(frame[::2, ::2]))
     assert abs(small.points * 2 - face.points).mean() < 0.08 * eye_distance
 
 

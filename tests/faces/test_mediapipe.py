@@ -66,8 +66,8 @@ def test_the_mapping_is_the_same_on_both_sides():
     """Pairs of the mesh: right and left of the face, of its contours."""
     pairs = {
         127: 356, 234: 454, 93: 323, 132: 361, 58: 288, 136: 365, 150: 379, 176: 400, 70: 300, 63: 293,
-        105: 334, 66: 296, 107: 336, 240: 460, 97: 326, 33: 263, 160: 387, 158: 385, 133: 362, 153: 380, 144: 373,
-        61: 291, 39: 269, 37: 267, 84: 314, 181: 405, 78: 308, 82: 312, 87: 317, 468: 473,
+        105: 334, 66: 296, 107: 336, 240: 460, 97: 326, 33: 263, 160: 387, 158: 385, 133: 362, 153: 380,
+        144: 373, 61: 291, 39: 269, 37: 267, 84: 314, 181: 405, 78: 308, 82: 312, 87: 317, 468: 473,
     }  # fmt: skip
     for one, other in enumerate(TWINS.tolist()):
         a, b = int(INDICES[one]), int(INDICES[other])
@@ -168,15 +168,17 @@ def landmarker():
     path = os.environ.get("MOODREEL_FACE_LANDMARKER")
     if not path:
         pytest.skip("no Face Landmarker bundle (set MOODREEL_FACE_LANDMARKER to the .task file)")
-    return open_detector(DetectorSettings("mediapipe", model=Path(path)))
+    with open_detector(DetectorSettings("mediapipe", model=Path(path))) as detector:
+        yield detector
 
 
 def test_what_is_no_bundle(tmp_path, capfd):
     pytest.importorskip("mediapipe", reason="mediapipe is not installed (the extra mediapipe)")
     path = tmp_path / "x.task"
     path.write_bytes(b"no such thing")
-    with pytest.raises(BundleError, match="not a Face Landmarker bundle"):
-        mediapipe.open_landmarker(path)
+    refused = pytest.raises(BundleError, match="not a Face Landmarker bundle")
+    with refused, mediapipe.open_landmarker(path):
+        pass
     assert capfd.readouterr().err == ""
 
 
@@ -184,7 +186,8 @@ def test_mediapipe_agrees_with_dlib(landmarker, data, capfd):
     """Each of the 70 points within a quarter of the eyes' distance on average, all of them within a tenth."""
     pytest.importorskip("dlib", reason="dlib is not installed (the extra faces)")
     capfd.readouterr()
-    other = open_detector(DetectorSettings("dlib"))
+    with open_detector(DetectorSettings("dlib")) as other:
+        pass
     differences = []
     for name in ("asl_again.mkv", "asl_student.mkv", "face_noface.mov"):
         media = open_media(data("clips") / name)

@@ -8,7 +8,6 @@ import os
 import secrets
 import sys
 import urllib.request
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -78,14 +77,17 @@ def _surround(points: FloatArray) -> FloatArray:
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
-def open_landmarker(model: Path, threshold: float = 0.5) -> Callable[[UInt8Array], list[FloatArray]]:
-    """Opens a Face Landmarker bundle.
+@contextmanager
+def open_landmarker(
+    model: Path, threshold: float = 0.5
+) -> Iterator[Callable[[UInt8Array], list[FloatArray]]]:
+    """Opens a Face Landmarker bundle, and closes it when the block ends.
 
     Args:
         model: the .task file.
         threshold: confidence from which something is a face, 0 to 1.
 
-    Returns:
+    Yields:
         A function of a frame, as :class:`MediaPipe` wants it.
 
     Raises:
@@ -115,10 +117,12 @@ def open_landmarker(model: Path, threshold: float = 0.5) -> Callable[[UInt8Array
         faces = landmarker.detect(image).face_landmarks
         return [np.array([(point.x, point.y) for point in face], dtype=np.float64) for face in faces]
 
-    weakref.finalize(find, landmarker.close)  # closed by the interpreter's end it fails, loudly
-    with _hush():
-        find(np.zeros((64, 64, 3), np.uint8))
-    return find
+    try:
+        with _hush():
+            find(np.zeros((64, 64, 3), np.uint8))
+        yield find
+    finally:
+        landmarker.close()  # left to the interpreter's end it fails, loudly
 
 
 @contextmanager

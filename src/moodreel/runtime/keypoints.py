@@ -10,8 +10,10 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TypeAlias
 
@@ -91,12 +93,22 @@ def write_keypoints(
     if fps is not None and not (math.isfinite(fps) and fps > 0):
         raise SettingsError("fps", fps, "frames a second, finite and > 0")
     chosen = choose_detector(detector)
-    own = open_detector(chosen)  # with workers too: what is wrong with it is said here, not by a broken pool
     jobs = [(path, out / name) for path, name in zip(paths, name_files(paths), strict=True)]
     workers = min(workers, len(jobs))
+    stack = ExitStack()
+    own = stack.enter_context(open_detector(chosen))
     if workers <= 1:
-        return (_write(job, own, fps, tracking) for job in jobs)
+        return _write_all(jobs, own, stack, fps, tracking)
+    stack.close()  # it was opened all the same: what is wrong with it is said here, not by a broken pool
     return _share(jobs, partial(_write_there, settings=chosen, fps=fps, tracking=tracking), workers)
+
+
+def _write_all(
+    jobs: Sequence[_Job], detector: Detector, stack: ExitStack, fps: float | None, tracking: TrackSettings
+) -> Generator[KeypointRow, None, None]:
+    with stack:
+        for job in jobs:
+            yield _write(job, detector, fps, tracking)
 
 
 def _share(
@@ -116,7 +128,10 @@ def _ignore_interrupts() -> None:
 
 @lru_cache(maxsize=1)
 def _open_once(settings: DetectorSettings) -> Detector:
-    return open_detector(settings)
+    stack = ExitStack()
+    detector = stack.enter_context(open_detector(settings))
+    Finalize(None, stack.close, exitpriority=1)  # when the worker ends, before its threads do
+    return detector
 
 
 def _write_there(
