@@ -12,11 +12,12 @@ import pytest
 from moodreel.errors import BundleError
 from moodreel.faces import mediapipe
 from moodreel.faces.detect import DetectorSettings, open_detector
-from moodreel.faces.mediapipe import INDICES, MESH, MediaPipe, cache_folder, fetch_model
+from moodreel.faces.mediapipe import INDICES, MediaPipe, cache_folder, fetch_model
 from moodreel.faces.points import TWINS
 from moodreel.faces.track import find_faces
 from moodreel.media import open_media
 
+MESH = 478  # points: 468 of the face, 5 of each iris
 CONTENT = b"a model" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 

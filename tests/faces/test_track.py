@@ -132,6 +132,13 @@ def test_overlap_comes_before_nearness():
     assert [one.frames.tolist() for one in found] == [[0], [0, 1]]
 
 
+def test_a_poor_overlap_still_comes_before_a_good_nearness():
+    """Left: overlap 23 of 105 px, 0.219. Right: 0.198 is none, but its nearness is 1 - 0.731 = 0.269."""
+    left, right = face(59, side=64), face(128.5, side=40)
+    found = track([0, 0.1], [[left, right], [face(100, side=64)]])
+    assert [one.frames.tolist() for one in found] == [[0, 1], [0]]
+
+
 def test_clip_frames_are_picked_by_time_and_keep_their_own():
     class Always:
         name = "fake"

@@ -31,9 +31,6 @@ MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff
 MOST_FACES = 16
 """Faces that are looked for in a frame."""
 
-MESH = 478
-"""Points of the mesh: 468 of the face, 5 of each iris."""
-
 INDICES = np.array([
     127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356,  # jaw
     70, 63, 105, 66, 107, 336, 296, 334, 293, 300,  # brows
