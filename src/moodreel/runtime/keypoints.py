@@ -115,15 +115,21 @@ def _share(
     jobs: Sequence[_Job], work: Callable[[_Job], KeypointRow], workers: int
 ) -> Generator[KeypointRow, None, None]:
     # Spawned: detectors have threads, which do not survive a fork.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _ignore_interrupts)
+    others = multiprocessing.active_children()
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_on_interrupts)
     try:
         yield from pool.map(work, jobs)
+    except BaseException:  # nobody waits for the clips that are being looked at
+        for process in multiprocessing.active_children():
+            if process not in others:
+                process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work, without a traceback a worker
+def _end_on_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback a worker
 
 
 @lru_cache(maxsize=1)
