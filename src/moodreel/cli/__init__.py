@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from moodreel.cli import lab
+from moodreel.cli import lab, votes
 from moodreel.cli.console import FAILED, PIPE_CLOSED, TERMINATED, WRONG, complain, drop_stdout, stop, write
 from moodreel.errors import MoodreelError
 
@@ -302,3 +302,4 @@ def _list_headline(scores: Any) -> list[tuple[str, float]]:
 
 for verb in (lab.synth, lab.train, lab.evaluate, lab.export):
     app.command()(verb)
+app.add_typer(votes.app)
