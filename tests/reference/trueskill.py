@@ -1,8 +1,8 @@
 """TrueSkill of two players, from the definition, with 60 digits.
 
 Herbrich, Minka, Graepel, NIPS 2006: performances are normal around the skills, a vote says that their
-difference is above epsilon (a win) or within it (a draw), and the posterior of each skill is replaced by a normal
-distribution of the same mean and variance. V and W are the paper's; nothing is rearranged.
+difference is above epsilon (a win) or within it (a draw), and the posterior of each skill is replaced by a
+normal distribution of the same mean and variance. V and W are the paper's; nothing is rearranged.
 """
 
 import mpmath

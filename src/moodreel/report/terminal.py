@@ -229,6 +229,24 @@ def format_scores(scores: Mapping[str, Any], style: Style) -> str:
     return format_columns(("score", "value"), rows, style)
 
 
+def format_differences(compared: Mapping[str, Any], style: Style) -> str:
+    """What ``moodreel.lab.compare`` found, a line a score. Returns lines, ending in a newline."""
+    header = ("manifest", "score", "clips", "this", "other", "difference", "95 % interval")
+    rows = [
+        (
+            name,
+            score,
+            str(found["clips"]),
+            *(_format_value(found[side]) for side in ("score", "other")),
+            f"{found['difference']:+.4f}",
+            " to ".join(f"{bound:+.4f}" for bound in found["interval"]),
+        )
+        for name, entry in compared.items()
+        for score, found in entry["scores"].items()
+    ]
+    return format_columns(header, rows, style)
+
+
 def flatten_scores(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields (dotted name, value) of nested scores, in their order; of a matrix, one a row."""
     for name, value in scores.items():
