@@ -20,14 +20,13 @@ import numpy as np
 from moodreel.errors import MissingExtra, SettingsError
 from moodreel.labels.votes_trueskill import (
     PLAIN,
-    BoolArray,
-    IntArray,
+    IndexArray,
     Sequential,
     TrueSkill,
     build_sequential,
     rate_batch,
 )
-from moodreel.types import FloatArray
+from moodreel.types import BoolArray, FloatArray
 
 CHOICES = ("left", "right", "neither")
 """Answers, in the order of their codes in :class:`Votes`."""
@@ -64,12 +63,12 @@ class Votes:
 
     emotions: tuple[str, ...]
     items: tuple[str, ...]
-    emotion: IntArray
-    left: IntArray
-    right: IntArray
-    choice: IntArray
+    emotion: IndexArray
+    left: IndexArray
+    right: IndexArray
+    choice: IndexArray
     voters: tuple[str, ...] = ()
-    voter: IntArray | None = None
+    voter: IndexArray | None = None
 
     def __post_init__(self) -> None:
         count, items = len(self.emotion), len(self.items)
@@ -143,11 +142,11 @@ class Slots:
         votes: [M] how many votes name the slot.
     """
 
-    emotion: IntArray
-    item: IntArray
-    left: IntArray
-    right: IntArray
-    votes: IntArray
+    emotion: IndexArray
+    item: IndexArray
+    left: IndexArray
+    right: IndexArray
+    votes: IndexArray
 
 
 def number_slots(votes: Votes) -> Slots:
@@ -184,12 +183,12 @@ class Ratings:
 
     emotions: tuple[str, ...]
     items: tuple[str, ...]
-    emotion: IntArray
-    item: IntArray
+    emotion: IndexArray
+    item: IndexArray
     mu: FloatArray
     sigma: FloatArray
     score: FloatArray
-    votes: IntArray
+    votes: IndexArray
     settings: TrueSkill
 
     def __len__(self) -> int:
@@ -252,8 +251,8 @@ def score_votes(votes: Votes, settings: TrueSkill | None = None, compiled: bool 
 
 
 def rate_votes(
-    first: IntArray,
-    second: IntArray,
+    first: IndexArray,
+    second: IndexArray,
     drawn: BoolArray,
     count: int,
     settings: TrueSkill,
@@ -303,8 +302,8 @@ def compile_kernel() -> Sequential | None:
 def _rate_rounds(
     mu: FloatArray,
     variance: FloatArray,
-    first: IntArray,
-    second: IntArray,
+    first: IndexArray,
+    second: IndexArray,
     drawn: BoolArray,
     constants: tuple[float, float, float],
 ) -> None:
@@ -326,7 +325,7 @@ def _rate_rounds(
             rate_batch(mu, variance, one, two, bool(key[start] & 1), *constants)
 
 
-def find_rounds(first: IntArray, second: IntArray, count: int) -> IntArray:
+def find_rounds(first: IndexArray, second: IndexArray, count: int) -> IndexArray:
     """Round of each vote: the number of votes in the longest chain of shared items before it.
 
     Args:
@@ -353,7 +352,7 @@ def find_rounds(first: IntArray, second: IntArray, count: int) -> IntArray:
     return rounds
 
 
-def _list_runs(key: IntArray) -> Iterator[tuple[int, int, bool]]:
+def _list_runs(key: IndexArray) -> Iterator[tuple[int, int, bool]]:
     """Yields (start, end, whether narrow): each wide stretch of equal keys, and all between two of them."""
     ends = np.append(np.flatnonzero(np.diff(key.astype(np.int64))) + 1, len(key))
     starts = np.append(0, ends[:-1])

@@ -12,8 +12,8 @@ import numpy as np
 
 from moodreel.errors import SettingsError
 from moodreel.labels.votes import LEFT, NEITHER, RIGHT, Slots, Votes, number_slots
-from moodreel.labels.votes_trueskill import BoolArray, IntArray
-from moodreel.types import FloatArray
+from moodreel.labels.votes_trueskill import IndexArray
+from moodreel.types import BoolArray, FloatArray
 
 FEW = 6
 """Votes below which an item counts as thin: about where TrueSkill's sigma has halved."""
@@ -179,7 +179,7 @@ def measure_coverage(votes: Votes, slots: Slots) -> tuple[Coverage, ...]:
     return tuple(found)
 
 
-def find_parts(left: IntArray, right: IntArray, count: int) -> IntArray:
+def find_parts(left: IndexArray, right: IndexArray, count: int) -> IndexArray:
     """Connected components of a graph.
 
     Args:
@@ -230,7 +230,9 @@ def find_contradictions(votes: Votes, slots: Slots, worst: int) -> Contradiction
     return Contradictions(len(keys), repeated, len(contradicted), by_one_voter, tuple(rows[:worst]))
 
 
-def _count_changes_of_mind(voter: IntArray, pair: IntArray, for_low: BoolArray, for_high: BoolArray) -> int:
+def _count_changes_of_mind(
+    voter: IndexArray, pair: IndexArray, for_low: BoolArray, for_high: BoolArray
+) -> int:
     own = voter.astype(np.int64) * (int(pair.max(initial=0)) + 1) + pair
     is_known = voter >= 0
     return len(np.intersect1d(own[for_low & is_known], own[for_high & is_known]))
@@ -297,7 +299,7 @@ def judge_voters(votes: Votes, slots: Slots) -> tuple[Voter, ...] | None:
     return tuple(found)
 
 
-def _compare_choices(votes: Votes, slots: Slots, voter: IntArray) -> tuple[IntArray, IntArray]:
+def _compare_choices(votes: Votes, slots: Slots, voter: IndexArray) -> tuple[IndexArray, IndexArray]:
     """([V] choices of each voter that can be compared, [V] those that agree with the others')."""
     count, size = len(slots.item), len(votes.voters)
     sign = np.where(votes.choice == LEFT, 1.0, np.where(votes.choice == RIGHT, -1.0, 0.0))

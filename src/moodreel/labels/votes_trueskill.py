@@ -19,8 +19,7 @@ import numpy.typing as npt
 from moodreel.errors import SettingsError
 from moodreel.types import FloatArray
 
-IntArray = npt.NDArray[np.integer[Any]]
-BoolArray = npt.NDArray[np.bool_]
+IndexArray = npt.NDArray[np.integer[Any]]
 
 FAR = 5.0
 """Standard deviations from which a normal tail is taken as a continued fraction."""
@@ -209,8 +208,8 @@ def correct_draws(t: FloatArray, epsilon: FloatArray) -> tuple[FloatArray, Float
 def rate_batch(
     mu: FloatArray,
     variance: FloatArray,
-    first: IntArray,
-    second: IntArray,
+    first: IndexArray,
+    second: IndexArray,
     drawn: bool,
     margin: float,
     noise: float,
