@@ -189,8 +189,8 @@ def format_report(facts: dict[str, Any]) -> str:
     for kind, found in facts["sets"].items():
         package = found["package"]
         lines += [
-            f"- {kind}: mu with and without numba differs by {found['difference']:.1e} at most (9 decimals are "
-            f"written); the package `trueskill` with its scipy backend rates "
+            f"- {kind}: mu with and without numba differs by {found['difference']:.1e} at most (9 decimals "
+            f"are written); the package `trueskill` with its scipy backend rates "
             f"{package['votes_a_second']:,.0f} votes a second of processor, and differs from ours by "
             f"{package['difference']:.1e} at most over the first {package['votes']:,} votes",
         ]

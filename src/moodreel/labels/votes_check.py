@@ -225,14 +225,13 @@ def find_contradictions(votes: Votes, slots: Slots, worst: int) -> Contradiction
     rows.sort(key=lambda row: (-min(row.for_one, row.for_other), row.emotion, row.one, row.other))
     by_one_voter = None
     if votes.voter is not None:
-        by_one_voter = _count_changes_of_mind(votes.voter, pair, for_low, for_high)
+        by_one_voter = _count_changes(votes.voter, pair, for_low, for_high)
     repeated = int((counts[0] + counts[1] > 1).sum())
     return Contradictions(len(keys), repeated, len(contradicted), by_one_voter, tuple(rows[:worst]))
 
 
-def _count_changes_of_mind(
-    voter: IndexArray, pair: IndexArray, for_low: BoolArray, for_high: BoolArray
-) -> int:
+def _count_changes(voter: IndexArray, pair: IndexArray, for_low: BoolArray, for_high: BoolArray) -> int:
+    """How many pairs (voter, pair of items) have votes both ways."""
     own = voter.astype(np.int64) * (int(pair.max(initial=0)) + 1) + pair
     is_known = voter >= 0
     return len(np.intersect1d(own[for_low & is_known], own[for_high & is_known]))
