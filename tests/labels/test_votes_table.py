@@ -176,6 +176,16 @@ def test_a_long_runaway_cell_gives_its_rows_back(read):
     ]
 
 
+def test_columns_that_are_not_read_spoil_a_row_too(read):
+    header = HEADER.encode().replace(b"choice", b"choice,note")
+    rows, bad = read(header + b"joy,a,b,left,\xff\njoy,a,c,left,x\n")
+    assert ([row[2] for row in rows], bad) == (["c"], [(2, "not UTF-8")])
+    many = b"".join(b"joy,a,b%d,left,x\n" % k for k in range(12_000))
+    rows, bad = read(header + b'joy,a,c,left,"x\n' + many + b'joy,a,c,left,x"\n')
+    assert len(rows) == 12_001
+    assert bad == [(2, "cannot be read: field larger than field limit (131072)")]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
