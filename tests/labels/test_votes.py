@@ -201,13 +201,24 @@ class TestCompiled:
         finally:
             compile_kernel.cache_clear()
 
-    def test_few_votes_are_not_worth_it(self, monkeypatch):
-        monkeypatch.setattr(room, "compile_kernel", lambda: 1 / 0)
-        votes = draw_votes(np.random.default_rng(5), 500, 20)
-        assert len(score_votes(votes)) == len(score_votes(votes, compiled=False))
+    def test_it_is_done_where_it_pays(self, monkeypatch):
+        """Many votes on few items, or very many."""
+        asked = []
+        monkeypatch.setattr(room, "compile_kernel", lambda: asked.append(1))
+        votes = draw_votes(np.random.default_rng(5), 500, 20, emotions=1)  # some item is in over 50 of them
+        score_votes(votes)
+        assert not asked
         monkeypatch.setattr(room, "COMPILE_FROM", 500)
-        with pytest.raises(ZeroDivisionError):
-            score_votes(votes)
+        monkeypatch.setattr(room, "BROAD", 5)
+        score_votes(votes)
+        assert not asked
+        monkeypatch.setattr(room, "BROAD", 10)
+        score_votes(votes)
+        assert len(asked) == 1
+        monkeypatch.setattr(room, "BROAD", 5)
+        monkeypatch.setattr(room, "COMPILE_WIDE_FROM", 500)
+        score_votes(votes)
+        assert len(asked) == 2
 
 
 def test_emotions_do_not_touch_each_other():

@@ -40,7 +40,13 @@ NARROW = 64
 """Rounds of fewer votes than this are quicker one vote after the other than as arrays."""
 
 COMPILE_FROM = 1_000_000
-"""Votes from which compiling, about a second, pays."""
+"""Votes from which compiling, over a second with the import of numba, can pay."""
+
+COMPILE_WIDE_FROM = 4_000_000
+"""Votes from which it pays even where rounds are wide, which as arrays are nearly as quick."""
+
+BROAD = 2000
+"""Votes a round that count as wide in this."""
 
 DECIMALS = 9
 """Digits after the point that ratings are sorted and written with."""
@@ -152,7 +158,7 @@ class Slots:
 def number_slots(votes: Votes) -> Slots:
     """Gives a number to every item that an emotion has votes on, ordered by emotion and item."""
     size = len(votes.emotions) * len(votes.items)
-    base = votes.emotion.astype(np.int64) * len(votes.items)
+    base = votes.emotion.astype(np.int32 if size < 1 << 31 else np.int64) * len(votes.items)
     left, right = base + votes.left, base + votes.right
     if size <= max(4 * len(votes), 1 << 20):
         named = np.zeros(size, np.bool_)
@@ -223,8 +229,8 @@ def score_votes(votes: Votes, settings: TrueSkill | None = None, compiled: bool 
     Args:
         votes: in the order in which they count.
         settings: None for the defaults.
-        compiled: whether to compile with numba. None does so from :data:`COMPILE_FROM` votes on where numba
-            is there. Both ways give the same to rounding, about 1e-12.
+        compiled: whether to compile with numba. None does so where it saves time and numba is there. Both
+            ways give the same to rounding, about 1e-12.
 
     Raises:
         MissingExtra: ``compiled`` is True and numba is not there.
@@ -278,7 +284,7 @@ def rate_votes(
     variance = np.full(count, settings.sigma**2)
     constants = (settings.margin, 2 * settings.beta**2, settings.tau**2)
     kernel = None
-    if compiled or (compiled is None and len(first) >= COMPILE_FROM):
+    if compiled or (compiled is None and _compiling_pays(first, second)):
         kernel = compile_kernel()
         if compiled and kernel is None:
             raise MissingExtra("fast", "compiled scoring (numba)")
@@ -287,6 +293,15 @@ def rate_votes(
     else:
         _rate_rounds(mu, variance, first, second, drawn, constants)
     return mu, np.sqrt(variance)
+
+
+def _compiling_pays(first: IndexArray, second: IndexArray) -> bool:
+    """Whether compiling is quicker in all: many votes, in rounds that are many for their number."""
+    count = len(first)
+    if not COMPILE_FROM <= count < COMPILE_WIDE_FROM:
+        return count >= COMPILE_FROM
+    longest = np.bincount(np.concatenate([first, second])).max()  # as many rounds as this at least
+    return bool(count < BROAD * longest)
 
 
 @cache
