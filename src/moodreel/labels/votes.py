@@ -158,8 +158,10 @@ class Slots:
 def number_slots(votes: Votes) -> Slots:
     """Gives a number to every item that an emotion has votes on, ordered by emotion and item."""
     size = len(votes.emotions) * len(votes.items)
-    base = votes.emotion.astype(np.int32 if size < 1 << 31 else np.int64) * len(votes.items)
-    left, right = base + votes.left, base + votes.right
+    base: IndexArray = votes.emotion.astype(np.int32 if size < 1 << 31 else np.int64)
+    base = base * len(votes.items)
+    left: IndexArray = base + votes.left
+    right: IndexArray = base + votes.right
     if size <= max(4 * len(votes), 1 << 20):
         named = np.zeros(size, np.bool_)
         named[left] = True
