@@ -22,7 +22,7 @@ from moodreel.lab.losses import (
     total_loss,
 )
 from moodreel.lab.models.face_cnn import FaceCNN
-from moodreel.lab.models.kavan import Kavan
+from moodreel.lab.models.kavan import Kavan, KavanOutput
 from moodreel.lab.settings import FaceSettings, KavanSettings, TrainSettings
 
 
@@ -173,10 +173,17 @@ class KavanModule(TrainModule):
         self.register_buffer("variance", variance)
         self._seen: list[dict[str, Tensor]] = []
 
+    def look(self, batch: Batch) -> KavanOutput:
+        """What the network says of a batch: of its frames, or of stored features of its backbone."""
+        if "features" in batch:
+            return self.net.read(batch["features"].float())
+        out: KavanOutput = self.net(self.net.normalise(batch["frames"]))
+        return out
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""
         model = self.model_settings
-        out = self.net(self.net.normalise(batch["frames"]))
+        out = self.look(batch)
         intensities, logits = out.intensities[:, -1], out.logits[:, -1]
         scores, known = batch["scores"], batch["known"]
         parts = {"nmse": nmse_loss(intensities, scores, known, self.variance)}
@@ -204,7 +211,7 @@ class KavanModule(TrainModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Keeps predictions and labels."""
-        out = self.net(self.net.normalise(batch["frames"]))
+        out = self.look(batch)
         kept = {name: batch[name] for name in ("scores", "known", "category", "supervised", "heatmap")}
         kept |= {"intensities": out.intensities[:, -1], "logits": out.logits[:, -1]}
         kept["attention"] = batch["heatmap"] if out.attention is None else out.attention
