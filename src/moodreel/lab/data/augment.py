@@ -1,13 +1,20 @@
-"""Augmentation of whole batches with torch: one affine resampling a batch, no loop over pictures."""
+"""Augmentation: batches of faces with torch, and decoded clips with their keypoints."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from moodreel.lab.data.surroundings import change_light
+from moodreel.types import FloatArray, UInt8Array
+
+LARGEST_ZOOM = 1.25
+"""How much larger than the network's input a clip is at most read, to be cropped."""
 
 
 @dataclass(frozen=True)
@@ -73,3 +80,34 @@ def augment_faces(grey: Tensor, size: int, ranges: FaceAugment, generator: torch
     chosen = torch.rand(count, 1, 1, generator=generator) < ranges.erase
     hole = (rows.unsqueeze(2) & columns.unsqueeze(1) & chosen).unsqueeze(1)
     return torch.where(hole, 0.5, lit)
+
+
+def zoomed_size(size: int, rng: np.random.Generator) -> int:
+    """Side at which a clip is read before :func:`augment_clip` crops it: size to LARGEST_ZOOM x size."""
+    return int(rng.integers(size, int(size * LARGEST_ZOOM) + 1))
+
+
+def augment_clip(
+    frames: UInt8Array, points: FloatArray, size: int, rng: np.random.Generator
+) -> tuple[UInt8Array, FloatArray]:
+    """Crop, mirror and light, the same for all frames of a clip; keypoints move along.
+
+    Args:
+        frames: [T, S', S', 3], S' >= size.
+        points: [T, J, 2] (x, y), 0-1 of the frame.
+        size: side of the crop, pixels.
+        rng: source of chance.
+
+    Returns:
+        frames [T, size, size, 3] and points, 0-1 of the crop (those cut off lie outside). Mirrored points
+        keep their numbers: the heatmap does not ask which eye is which.
+    """
+    wide = frames.shape[1]
+    left, top = rng.integers(0, wide - size + 1, 2).tolist()
+    frames = frames[:, top : top + size, left : left + size]
+    points = (points * wide - [left, top]) / size
+    if rng.random() < 0.5:
+        frames = frames[:, :, ::-1]
+        points = points * [-1, 1] + [1, 0]
+    lit = change_light(frames.transpose(0, 3, 1, 2).astype(np.float32), np.linspace(0, 1, len(frames)), rng)
+    return np.rint(np.clip(lit, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1), points

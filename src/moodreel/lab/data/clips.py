@@ -12,12 +12,14 @@ from torch.utils.data import Dataset, Sampler
 
 from moodreel.errors import DataError, MediaError
 from moodreel.faces.heatmap import draw_heatmap
-from moodreel.lab.data.compose import compose_clip, place_keypoints, read_still
+from moodreel.faces.openpose import POINTS, read_keypoints
+from moodreel.lab.data.augment import augment_clip, zoomed_size
+from moodreel.lab.data.compose import compose_clip, draw_others, place_keypoints, read_still
 from moodreel.lab.data.labels import category_of, intensities_of, label_arrays
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.settings import KavanSettings
-from moodreel.media import open_media, sample_media, segment_times
-from moodreel.types import FloatArray
+from moodreel.media import frames_showing, open_media, sample_media, segment_times
+from moodreel.types import ClipKeypoints, FloatArray, IntArray, UInt8Array
 
 COMPOSED_SUFFIXES = (".jpg", ".jpeg", ".png", ".apng", ".bmp", ".webp")
 """Files that may be stills or cut-out figures, from which clips are composed."""
@@ -31,9 +33,10 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     """Clips of manifest rows.
 
     Stills, which are taken to be cropped around a face, and cut-out figures (PNG or WebP animations with
-    clear pixels) are composed into clips; everything else is decoded as it is.
-    A composed still has keypoints (a frontal face in its known box); other clips have none here, and
-    their attention is not supervised.
+    clear pixels) are composed into clips, with stills of other groups around them; everything else is decoded
+    as it is and, when training, cropped, mirrored and lit anew.
+    A composed still has keypoints (a frontal face in its known box), a decoded clip those its row names;
+    attention is not supervised in frames without any.
 
     Args:
         rows: of one or more manifests.
@@ -54,7 +57,9 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         for row in rows:
             if row.labels.get("ekman") == "neutral":
                 self.neutral.setdefault(row.group, []).append(row)
+        self.stills = [(r.clip, r.group) for r in rows if r.clip.suffix.lower() in COMPOSED_SUFFIXES]
         self._read = lru_cache(maxsize=50_000)(read_still)
+        self._keypoints = lru_cache(maxsize=50_000)(read_keypoints)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -65,40 +70,65 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng([self.seed, index, draw])
         row = self.rows[index]
         scores, known, category = self.labels[index]
-        frames, boxes = self._draw(row, rng)
-        count, cells = self.settings.frames, self.grid**2
-        if boxes is None:
-            heatmap = np.full((count, cells), 1 / cells)
-        else:
-            heatmap = draw_heatmap(
-                place_keypoints(boxes),
-                np.ones((count, 70)),
-                (self.grid, self.grid),
-                temperature=self.settings.heatmap_temperature,
-            ).reshape(count, cells)
+        frames, points, confidence = self._draw(row, rng)
+        heatmap = draw_heatmap(
+            points, confidence, (self.grid, self.grid), temperature=self.settings.heatmap_temperature
+        )
         return {
             "frames": torch.from_numpy(np.ascontiguousarray(frames)),
             "scores": torch.from_numpy(scores),
             "known": torch.from_numpy(known),
             "category": torch.tensor(category),
-            "heatmap": torch.from_numpy(heatmap.astype(np.float32)),
-            "supervised": torch.full((count,), boxes is not None),
+            "heatmap": torch.from_numpy(heatmap.reshape(len(heatmap), -1).astype(np.float32)),
+            "supervised": torch.from_numpy((confidence > 0).any(axis=1)),
         }
 
-    def _draw(self, row: Row, rng: np.random.Generator) -> tuple[np.ndarray, FloatArray | None]:
-        """(frames [T, S, S, 3] uint8, face boxes [T, 4] or None)."""
-        count, size = self.settings.frames, self.settings.input_size
+    def _draw(self, row: Row, rng: np.random.Generator) -> tuple[UInt8Array, FloatArray, FloatArray]:
+        """(frames [T, S, S, 3], keypoints [T, 70, 2] 0-1 of the frame, confidence [T, 70], 0 without)."""
         still = self._read(row.clip) if row.clip.suffix.lower() in COMPOSED_SUFFIXES else None
         if still is None or (still.cut_out and not self.train):
-            media = open_media(row.clip)
-            times = segment_times(media.duration, count, rng if self.train else None)
-            return sample_media(media, times, (size, size)).frames, None
+            return self._decode(row, rng)
         first = None
         others = self.neutral.get(row.group, [])
         if others and row.labels.get("ekman") not in (None, "neutral") and rng.random() < 0.7:
             first = self._read(others[int(rng.integers(len(others)))].clip)  # None, an animation, is no start
-        composed = compose_clip(still, first, segment_times(1.0, count, rng), size, rng)
-        return composed.frames, None if still.cut_out else composed.boxes
+        around = [self._read(path) for path in draw_others(row, self.stills, rng)]
+        composed = compose_clip(
+            still,
+            first,
+            segment_times(1.0, self.settings.frames, rng),
+            self.settings.input_size,
+            rng,
+            [other for other in around if other is not None and not other.cut_out],
+        )
+        confidence = np.full((self.settings.frames, POINTS), 0.0 if still.cut_out else 1.0)
+        return composed.frames, place_keypoints(composed.boxes), confidence
+
+    def _decode(self, row: Row, rng: np.random.Generator) -> tuple[UInt8Array, FloatArray, FloatArray]:
+        """As :meth:`_draw`, from the file as it is, with the keypoints its row names."""
+        count, size = self.settings.frames, self.settings.input_size
+        media = open_media(row.clip)
+        times = segment_times(media.duration, count, rng if self.train else None)
+        side = zoomed_size(size, rng) if self.train else size
+        sample = sample_media(media, times, (side, side))
+        points, confidence = np.zeros((count, POINTS, 2)), np.zeros((count, POINTS))
+        if row.keypoints is not None:
+            points, confidence = _pick(
+                self._keypoints(row.keypoints), frames_showing(media.timeline.starts, times)
+            )
+        if not self.train:
+            return sample.frames, points, confidence
+        frames, points = augment_clip(sample.frames, points, size, rng)
+        return frames, points, confidence
+
+
+def _pick(keypoints: ClipKeypoints, shown: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Points [T, 70, 2] and confidence [T, 70] of the pictures shown; 0 for those the file leaves out."""
+    if len(keypoints) == 0:
+        return np.zeros((len(shown), POINTS, 2)), np.zeros((len(shown), POINTS))
+    place = np.searchsorted(keypoints.frames, shown).clip(max=len(keypoints) - 1)
+    held = keypoints.frames[place] == shown
+    return keypoints.points[place], np.where(held[:, None], keypoints.confidence[place], 0.0)
 
 
 def check_readable(rows: Iterable[Row]) -> None:

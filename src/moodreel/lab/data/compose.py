@@ -1,9 +1,9 @@
 """Labelled stills as GIF-like clips: a face that moves over a background, with its place known.
 
-A still (or a picture with alpha, such as a drawn emoji) is placed over a background and moved by a
-programme: pan, zoom, turn, shake, and, where the same person has a neutral picture, a change from neutral
-to the expression. The palette and dither of real GIFs come last. Everything is drawn from one generator:
-the same seed gives the same clip.
+A still (or a picture with alpha, such as a drawn emoji) is placed over another image or a drawn scene and
+moved by a programme: pan, zoom, turn, shake, and, where the same person has a neutral picture, a change
+from neutral to the expression. Smaller bystanders, a caption, and the palette and dither of real GIFs come
+with it. Everything is drawn from one generator: the same seed gives the same clip.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ from torch.nn import functional
 
 from moodreel.errors import DataError, MoodreelError
 from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
+from moodreel.lab.data.surroundings import (
+    add_caption,
+    change_light,
+    draw_background,
+    place_bystander,
+    reduce_palette,
+)
 from moodreel.media import frames_showing, open_media, write_gif
 from moodreel.types import FloatArray, UInt8Array
 
@@ -67,7 +74,12 @@ class Composed:
 
 
 def compose_clip(
-    still: Still, neutral: Still | None, times: FloatArray, size: int, rng: np.random.Generator
+    still: Still,
+    neutral: Still | None,
+    times: FloatArray,
+    size: int,
+    rng: np.random.Generator,
+    others: Sequence[Still] = (),
 ) -> Composed:
     """Draws a clip.
 
@@ -77,10 +89,18 @@ def compose_clip(
         times: [T] instants in [0, 1] of the clip's length, ascending.
         size: side of the square frames, pixels.
         rng: source of chance.
+        others: stills of other people, which may stand by, smaller, or lie behind on their side. A cut-out
+            figure has no bystanders.
     """
-    count = len(times)
     path = _draw_path(times, rng, still.cut_out)
-    background = _draw_background(count, size, times, rng, plain=still.cut_out and rng.random() < 0.6)
+    behind = [other.pixels[0, ..., :3] for other in others]
+    plain = still.cut_out and rng.random() < 0.6
+    scene = draw_background(size, times, rng, behind, plain)
+    if others and not still.cut_out and path[:, 2].max() < 0.75 and rng.random() < 0.35:
+        for _ in range(int(rng.integers(1, 4))):
+            bystander = others[int(rng.integers(len(others)))]
+            place = place_bystander(path, rng)
+            scene = _lay_over(scene, _place(bystander, place, times, size, bool(rng.random() < 0.5)))
     turn = rng.uniform(0.2, 0.6) if neutral is not None else -1.0
     fade = rng.choice([1e-6, 0.08, 0.2])
     weight = np.clip((times - turn) / fade, 0, 1)  # 0: neutral, 1: the expression
@@ -90,13 +110,18 @@ def compose_clip(
         first = _place(neutral, path, times, size, flip)
         mix = torch.from_numpy(weight).float().view(-1, 1, 1, 1)
         layers = layers * mix + first * (1 - mix)
-    colour, alpha = layers[:, :3], layers[:, 3:]  # premultiplied
-    frames = (background * (1 - alpha) + colour).numpy()
-    frames = _light(frames, times, rng)
+    frames = change_light(_lay_over(scene, layers).numpy(), times, rng)
+    if rng.random() < 0.2:
+        frames = add_caption(frames, rng)
     pixels = np.rint(np.clip(frames, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1)
     if rng.random() < 0.3:
-        pixels = _reduce_palette(pixels, rng)
+        pixels = reduce_palette(pixels, rng)
     return Composed(pixels, _boxes(still, path))
+
+
+def _lay_over(scene: torch.Tensor, layers: torch.Tensor) -> torch.Tensor:
+    """[T, 4, S, S] with premultiplied colour over [T, 3, S, S]."""
+    return scene * (1 - layers[:, 3:]) + layers[:, :3]
 
 
 def _draw_path(times: FloatArray, rng: np.random.Generator, cut_out: bool) -> FloatArray:
@@ -155,58 +180,6 @@ def _prepare(pixels: UInt8Array, shape: tuple[int, int], cut_out: bool) -> torch
         far = np.hypot((x + 0.5) / shape[0] * 2 - 1, (y + 0.5) / shape[1] * 2 - 1)
         alpha = alpha * np.clip((1.25 - far) / 0.2, 0, 1)[..., None].astype(np.float32)
     return torch.from_numpy(np.concatenate([small[..., :3] * alpha, alpha], axis=2).transpose(2, 0, 1).copy())
-
-
-def _draw_background(
-    count: int, size: int, times: FloatArray, rng: np.random.Generator, plain: bool
-) -> torch.Tensor:
-    """[T, 3, S, S] float in 0-255: one colour, or a gradient with soft noise and a few shapes that drift."""
-    if plain:
-        colour = np.full(3, 255.0) if rng.random() < 0.7 else rng.uniform(0, 255, 3)
-        return torch.from_numpy(
-            np.broadcast_to(colour[None, :, None, None], (count, 3, size, size)).copy()
-        ).float()
-    wide = size * 5 // 4
-    coarse = int(rng.integers(2, 12))
-    noise = torch.from_numpy(rng.uniform(0, 255, (1, 3, coarse, coarse))).float()
-    scene = functional.interpolate(noise, (wide, wide), mode="bicubic", align_corners=False)[0]
-    scene = scene * rng.uniform(0.2, 1.0) + float(rng.uniform(0, 120))
-    place = torch.arange(wide)
-    for _ in range(int(rng.integers(0, 7))):
-        paint = torch.from_numpy(rng.uniform(0, 255, (3, 1, 1))).float()
-        cx, cy, rx, ry = rng.uniform(0, 1, 4) * wide * np.array([1, 1, 0.3, 0.3]) + 2
-        dx, dy = ((place - cx) / rx).view(1, -1), ((place - cy) / ry).view(-1, 1)
-        shape = (dx**2 + dy**2 < 1) if rng.random() < 0.5 else (dx.abs() < 1) & (dy.abs() < 1)
-        scene = torch.where(shape, paint, scene)
-    if rng.random() < 0.4:
-        scene = scene.mean(dim=0, keepdim=True).expand(3, -1, -1)
-    drift = rng.uniform(0, wide - size, (2, 2))
-    still = rng.random() < 0.5
-    corners = [(drift[0] if still else drift[0] + (drift[1] - drift[0]) * t).astype(int) for t in times]
-    return torch.stack([scene[:, b : b + size, a : a + size] for a, b in corners]).clamp(0, 255)
-
-
-def _light(frames: FloatArray, times: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Brightness, contrast, tint and loss of colour, the same in all frames but for a slow drift."""
-    if rng.random() < 0.15:
-        frames = np.broadcast_to(frames.mean(axis=1, keepdims=True), frames.shape)
-    gain = np.exp(rng.uniform(-0.3, 0.3) + rng.uniform(-0.1, 0.1) * times).reshape(-1, 1, 1, 1)
-    tint = np.exp(rng.normal(0, 0.08, 3)).reshape(1, 3, 1, 1)
-    shifted: FloatArray = (frames - 128) * np.exp(rng.uniform(-0.25, 0.15)) + 128 + rng.uniform(-20, 20)
-    return shifted * gain * tint
-
-
-def _reduce_palette(frames: UInt8Array, rng: np.random.Generator) -> UInt8Array:
-    """Up to 256 colours for the whole clip, dithered or not, as GIF encoders do."""
-    colours = int(rng.choice([32, 64, 128, 256]))
-    dither = Image.Dither.FLOYDSTEINBERG if rng.random() < 0.6 else Image.Dither.NONE
-    palette = Image.fromarray(frames[len(frames) // 2]).quantize(colours, method=Image.Quantize.MEDIANCUT)
-    return np.stack(
-        [
-            np.asarray(Image.fromarray(f).quantize(palette=palette, dither=dither).convert("RGB"))
-            for f in frames
-        ]
-    )
 
 
 def _boxes(still: Still, path: FloatArray) -> FloatArray:
@@ -279,6 +252,21 @@ def read_still(path: Path, longest: int = 144) -> Still | None:
     return Still(np.stack(shrunk), media.timeline.starts, media.duration, face, cut_out)
 
 
+def draw_others(
+    row: Row, stills: Sequence[tuple[Path, str]], rng: np.random.Generator, count: int = 3
+) -> list[Path]:
+    """Pictures of other groups than the row's, for :func:`compose_clip`.
+
+    Args:
+        row: whose clip is composed.
+        stills: (picture, group) of all that may be drawn.
+        rng: source of chance.
+        count: pictures drawn; those of the row's own group are dropped.
+    """
+    drawn = [stills[i] for i in rng.integers(len(stills), size=count).tolist()] if stills else []
+    return [path for path, group in drawn if group != row.group]
+
+
 def write_clips(manifest: Path, split: str, out: Path, limit: int, seed: int, size: int = 240) -> list[Row]:
     """Writes clips composed from the stills of one split as GIF files, for evaluation.
 
@@ -295,6 +283,7 @@ def write_clips(manifest: Path, split: str, out: Path, limit: int, seed: int, si
     if 0 < limit < len(rows):
         rows = [rows[i] for i in sorted(rng.choice(len(rows), limit, replace=False))]
     neutral = {row.group: row for row in rows if row.labels.get("ekman") == "neutral"}
+    stills = [(row.clip, row.group) for row in rows]
     written = []
     for i, row in enumerate(rows):
         clip_rng = np.random.default_rng([seed, i])
@@ -305,7 +294,9 @@ def write_clips(manifest: Path, split: str, out: Path, limit: int, seed: int, si
         still = read_still(row.clip)
         if still is None:
             raise DataError(f"{row.clip}: an animation; only stills are composed")
-        composed = compose_clip(still, read_still(first.clip) if first else None, times, size, clip_rng)
+        start = read_still(first.clip) if first else None
+        others = [other for other in map(read_still, draw_others(row, stills, clip_rng)) if other is not None]
+        composed = compose_clip(still, start, times, size, clip_rng, others)
         path = out / "clips" / f"{i:05d}.gif"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_gif(path, composed.frames, durations)

@@ -205,7 +205,8 @@ def _draw_frames(
             for look, shapes in cast:
                 draw_figure(layer, look, _double(shapes[number]), hand)
             picture.alpha_composite(layer.reduce(2))
-        draw_caption(picture, plan)
+        if plan.caption is not None:
+            draw_caption(picture, plan.caption, plan.caption_on_top)
         frames.append(np.asarray(picture if plan.background == "sticker" else picture.convert("RGB")))
     return reduce_colours(frames, rng)
 

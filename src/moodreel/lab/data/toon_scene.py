@@ -19,10 +19,11 @@ BACKGROUNDS = ("plain", "gradient", "room", "clutter", "noise", "stripes", "conf
 """Kinds of background; "sticker" is transparent."""
 
 _CHANCES = (0.14, 0.12, 0.16, 0.2, 0.12, 0.1, 0.08, 0.08)
-_CAPTIONS = (
+CAPTIONS = (
     "MONDAY", "when it is 3 pm", "me right now", "WAIT FOR IT", "that one friend", "the wifi today",
     "LIVE", "part 2", "ep. 12", "THE MEETING", "that moment", "@toonreel", "every single time", "in the lift",
 )  # fmt: skip
+"""What may be written over a clip: nothing that tells an emotion."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def draw_plan(rng: np.random.Generator) -> Plan:
     pulls = drift[0] + (drift[1] - drift[0]) * along if rng.random() < 0.5 else np.repeat(drift[:1], count, 0)
     return Plan(
         width, height, _draw_durations(count, rng), str(rng.choice(BACKGROUNDS, p=_CHANCES)), centres,
-        sizes * short / 2, pulls, str(rng.choice(_CAPTIONS)) if rng.random() < 0.3 else None,
+        sizes * short / 2, pulls, str(rng.choice(CAPTIONS)) if rng.random() < 0.3 else None,
         bool(rng.random() < 0.5), int(rng.integers(1, 5)) if rng.random() < 0.45 else 0,
         int(rng.integers(1, 4)) if rng.random() < 0.25 else 0,
     )  # fmt: skip
@@ -122,7 +123,8 @@ class Backdrop:
 
     def __init__(self, plan: Plan, rng: np.random.Generator) -> None:
         self.plan = plan
-        self.scene = _paint(plan, rng)
+        # A quarter larger than the frame, so that it can be panned over.
+        self.scene = paint_scene(plan.background, plan.width * 5 // 4, plan.height * 5 // 4, rng)
         self.things = [_Thing(plan, rng) for _ in range(plan.objects)]
         self.flakes = rng.uniform(0, 1, (50 if plan.background == "confetti" else 0, 3))
         self.paints = rng.integers(60, 256, (len(self.flakes), 3))
@@ -186,10 +188,17 @@ class _Thing:
             draw.ellipse((x - 0.8 * r, y - r, x + 0.8 * r, y + r), fill=fill, outline=ink)
 
 
-def _paint(plan: Plan, rng: np.random.Generator) -> Image.Image:
-    """The whole scene, a quarter larger than the frame so that it can be panned over."""
-    wide, high = plan.width * 5 // 4, plan.height * 5 // 4
-    kind = plan.background
+def paint_scene(kind: str, wide: int, high: int, rng: np.random.Generator) -> Image.Image:
+    """Paints a background.
+
+    Args:
+        kind: one of :data:`BACKGROUNDS`.
+        wide, high: pixels.
+        rng: source of chance.
+
+    Returns:
+        RGBA; transparent for "sticker".
+    """
     if kind == "sticker":
         return Image.new("RGBA", (wide, high), (255, 255, 255, 0))
     one, two = (tuple(rng.integers(30, 256, 3).tolist()) for _ in range(2))
@@ -264,18 +273,22 @@ def _paint_clutter(scene: Image.Image, rng: np.random.Generator) -> None:
             draw.line([(x, y), (x + 2 * w - h, y + h)], fill=fill, width=int(rng.integers(1, 7)))
 
 
-def draw_caption(picture: Image.Image, plan: Plan) -> None:
-    """Writes the caption, white with a dark edge, as memes have it. It says nothing of the emotion."""
-    if plan.caption is None:
-        return
-    size = max(9, min(plan.height // 9, int(1.7 * plan.width / max(6, len(plan.caption)))))
-    y = 3 if plan.caption_on_top else plan.height - 3
+def draw_caption(picture: Image.Image, text: str, on_top: bool) -> None:
+    """Writes a caption into the picture, white with a dark edge, as memes have it.
+
+    Args:
+        picture: RGB or RGBA.
+        text: one line.
+        on_top: whether it stands at the top; else at the bottom.
+    """
+    size = max(9, min(picture.height // 9, int(1.7 * picture.width / max(6, len(text)))))
+    y = 3 if on_top else picture.height - 3
     ImageDraw.Draw(picture).text(
-        (plan.width / 2, y),
-        plan.caption,
+        (picture.width / 2, y),
+        text,
         fill=(255, 255, 255, 255),
         font=ImageFont.load_default(size),
-        anchor="ma" if plan.caption_on_top else "md",
+        anchor="ma" if on_top else "md",
         stroke_width=max(1, size // 10),
         stroke_fill=(0, 0, 0, 255),
     )
