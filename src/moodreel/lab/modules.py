@@ -218,7 +218,10 @@ class KavanModule(TrainModule):
         self._seen.append({name: value.cpu() for name, value in kept.items()})
 
     def validation_scores(self) -> dict[str, float]:
-        """Concordance per emotion and on average ("score"), nMSE, quadrant accuracy, Eq. 11 and Eq. 7."""
+        """Concordance per emotion and on average, L_RG, nMSE, quadrant accuracy, Eq. 11 and Eq. 7.
+
+        "score" is the mean concordance, or -L_RG where the settings keep weights by nMSE.
+        """
         seen = {name: torch.cat([kept[name] for kept in self._seen]) for name in self._seen[0]}
         predicted, target, known = seen["intensities"], seen["scores"], seen["known"]
         scores = {}
@@ -227,11 +230,15 @@ class KavanModule(TrainModule):
             if rows.sum() > 1 and bool(self.net.supervised_emotions[e]):
                 scores[f"concordance_{name}"] = metrics.concordance(predicted[rows, e], target[rows, e])
         scores = {name: value for name, value in scores.items() if not math.isnan(value)}
-        each = metrics.nmse(predicted, target, known & self.net.supervised_emotions)
+        supervised = known & self.net.supervised_emotions.cpu()
+        each = metrics.nmse(predicted, target, supervised)
+        regression = float(nmse_loss(predicted, target, supervised, self.variance.cpu()))
+        mean_concordance = sum(scores.values()) / max(1, len(scores))
         labelled = seen["category"] >= 0
         return {
             **scores,
-            "score": sum(scores.values()) / max(1, len(scores)),
+            "score": -regression if self.settings.keep_by == "nmse" else mean_concordance,
+            "regression": regression,
             "nmse": float(each[each == each].mean()),
             "quadrant_accuracy": metrics.accuracy(
                 seen["logits"][labelled].argmax(1), seen["category"][labelled]

@@ -80,8 +80,10 @@ class Kavan(nn.Module):
 
     def extract(self, frames: Tensor) -> Tensor:
         """Normalised frames [N, T, 3, H, W] -> the backbone's features C, [N, T, K, D]."""
+        count, length = frames.shape[:2]
         grid = self.backbone(frames.flatten(0, 1))  # [N T, D, h, w]
-        return grid.flatten(2).transpose(1, 2).unflatten(0, frames.shape[:2])
+        features: Tensor = grid.flatten(2).transpose(1, 2).unflatten(0, (count, length))
+        return features
 
     def read(self, features: Tensor) -> KavanOutput:
         """What the network makes of features C, [N, T, K, D]: all that follows the backbone."""
