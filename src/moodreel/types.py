@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,9 @@ FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+POINTS = 70
+"""Points of a face: OpenPose's order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +95,102 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
+class Face:
+    """One face in one frame, in pixels of the full frame: its left and top edge are 0.
+
+    Attributes:
+        box: [4] left, top, right, bottom; may reach beyond the frame.
+        points: [70, 2] (x, y) in OpenPose order (0-67 as iBUG 68, then the pupils: 68 of the eye 36-41, 69 of
+            the eye 42-47); (0, 0) where missing.
+        confidence: [70] in [0, 1]; 0 is a missing point.
+        score: what the detector says of the face, on its own scale; None where it says nothing.
+
+    Raises:
+        SettingsError: an array has another shape than stated.
+    """
+
+    box: FloatArray
+    points: FloatArray
+    confidence: FloatArray
+    score: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, shape in {"box": (4,), "points": (POINTS, 2), "confidence": (POINTS,)}.items():
+            _check_shape("Face", name, getattr(self, name), shape)
+
+    @property
+    def area(self) -> float:
+        """Of the box, in square pixels."""
+        left, top, right, bottom = self.box.tolist()
+        return float((right - left) * (bottom - top))
+
+
+@dataclass(frozen=True, eq=False)
+class FaceTrack:
+    """One face along a clip.
+
+    Attributes:
+        id: 0, 1, 2 ... in the order in which faces appear.
+        frames: [n] int64, which pictures of the clip show it, ascending.
+        times: [n] seconds from the start of the clip.
+        faces: n faces.
+
+    Raises:
+        SettingsError: the three do not agree in length.
+    """
+
+    id: int
+    frames: IntArray
+    times: FloatArray
+    faces: tuple[Face, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "times"):
+            _check_shape("FaceTrack", name, getattr(self, name), (len(self.faces),))
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+@dataclass(frozen=True, eq=False)
+class ClipFaces:
+    """All faces of a clip.
+
+    Attributes:
+        source: the path or a name for the input.
+        detector: who found them.
+        width, height: of the full frame, in pixels.
+        frames: [F] int64, which pictures of the clip were looked at, ascending.
+        times: [F] seconds: their starts.
+        tracks: in the order of their ids.
+
+    Raises:
+        SettingsError: frames and times do not agree in length.
+    """
+
+    source: str
+    detector: str
+    width: int
+    height: int
+    frames: IntArray
+    times: FloatArray
+    tracks: tuple[FaceTrack, ...]
+
+    def __post_init__(self) -> None:
+        _check_shape("ClipFaces", "times", self.times, (len(self.frames),))
+
+    @property
+    def found(self) -> int:
+        """Frames that show at least one face."""
+        return len({index for track in self.tracks for index in track.frames.tolist()})
+
+
+@dataclass(frozen=True, eq=False)
 class ClipKeypoints:
     """The keypoints of one face along a clip: what training and alignment read.
 
     Attributes:
-        frames: [F] int64, which pictures of the clip (0 is the first), ascending.
+        frames: [F] int64, which pictures of the clip (0 is the first); ascending in a file.
         times: [F] seconds from the start of the clip; NaN where the file does not say.
         points: [F, 70, 2] (x, y), 0-1 of the frame from the left and the top, in OpenPose order (0-67 as
             iBUG 68, then the pupils: 68 of the eye 36-41, 69 of the eye 42-47). (0, 0) where missing.
@@ -117,16 +212,39 @@ class ClipKeypoints:
 
     def __post_init__(self) -> None:
         count = len(self.frames)
-        shapes = {"times": (count,), "points": (count, 70, 2), "confidence": (count, 70), "boxes": (count, 4)}
-        for name, shape in shapes.items():
-            got = getattr(self, name).shape
-            if got != shape:
-                raise SettingsError(f"ClipKeypoints.{name}", list(got), f"{list(shape)}, as frames says")
+        for name, shape in {
+            "times": (count,),
+            "points": (count, POINTS, 2),
+            "confidence": (count, POINTS),
+            "boxes": (count, 4),
+        }.items():
+            _check_shape("ClipKeypoints", name, getattr(self, name), shape)
 
     @property
     def found(self) -> BoolArray:
         """[F] whether the frame has a face."""
         return np.asarray((self.confidence > 0).any(axis=1))
+
+    def at(self, shown: npt.ArrayLike) -> ClipKeypoints:
+        """Those of the pictures ``shown`` [n], in that order; no face in one that is not listed."""
+        wanted = np.asarray(shown, dtype=np.int64)
+        place = np.searchsorted(self.frames, wanted).clip(max=max(0, len(self) - 1))
+        listed = self.frames[place] == wanted if len(self) else np.zeros(len(wanted), bool)
+
+        def pick(values: FloatArray, absent: float) -> FloatArray:
+            out = np.full((len(wanted), *values.shape[1:]), absent)
+            out[listed] = values[place[listed]]
+            return out
+
+        return ClipKeypoints(
+            frames=wanted,
+            times=pick(self.times, np.nan),
+            points=pick(self.points, 0.0),
+            confidence=pick(self.confidence, 0.0),
+            boxes=pick(self.boxes, 0.0),
+            width=self.width,
+            height=self.height,
+        )
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -188,3 +306,8 @@ class Result:
         row, column = np.unravel_index(int(mean.argmax()), mean.shape)
         height, width = mean.shape
         return (float(column) + 0.5) / width, (float(row) + 0.5) / height
+
+
+def _check_shape(owner: str, name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise SettingsError(f"{owner}.{name}", list(array.shape), str(list(shape)))

@@ -6,6 +6,7 @@ from PIL import Image
 
 from moodreel.emotions import EKMAN_7, GIFGIF_17, QUADRANT_OF, QUADRANTS
 from moodreel.errors import DataError, SettingsError
+from moodreel.faces.openpose import read_keypoints
 from moodreel.lab.data.adapters import export_emoji, export_fer2013, main
 from moodreel.lab.data.clips import ClipDataset, WeightedSampler, check_readable, draw_weights
 from moodreel.lab.data.compose import (
@@ -290,6 +291,10 @@ class TestCompose:
         clip = read_clip(written[0].clip)
         assert clip.frames.shape[1:] == (48, 48, 3)
         assert len(set(clip.durations.tolist())) > 1
+        found = read_keypoints(written[0].keypoints)
+        assert (found.frames == np.arange(len(clip))).all()
+        np.testing.assert_allclose(found.times, clip.starts, atol=1e-9)
+        np.testing.assert_allclose(found.points, place_keypoints(found.boxes), atol=3e-4)
 
 
 class TestDatasets:

@@ -1,5 +1,6 @@
 """Training, resuming, exporting and evaluating, on tiny data."""
 
+import hashlib
 import json
 import shutil
 
@@ -181,6 +182,9 @@ def test_bundle_says_what_it_is(run, bundle, manifest):
         assert set(info.supervised.emotions) == {"happiness", "sadness"}
         assert set(info.supervised.categories) == {"pleasure_arousal", "misery_sleepiness"}
         assert "No source supervised" in card
+        assert info.training["data"][0]["supervises"] == ["happiness", "sadness"]
+        assert "Supervises happiness, sadness." in card
+    assert "start" not in info.training
 
 
 def test_export_replaces_only_bundles_and_only_when_complete(run, bundle, tmp_path):
@@ -215,6 +219,7 @@ def test_evaluate_through_the_runtime(run, bundle, manifest):
         mean = load(bundle).info.training["target_mean"]["happiness"]
         expected = 1 + (mean + 1 / 3) ** 2 / (8 / 9)
         assert scores["emotions"]["happiness"]["nmse_of_training_mean"] == pytest.approx(expected, abs=1e-3)
+    assert evaluate(str(bundle), [manifest], "all")[manifest.parent.name]["clips"] == 45
     with pytest.raises(DataError, match="no row with split = 'holdout'"):
         evaluate(str(bundle), [manifest], "holdout")
 
@@ -249,6 +254,10 @@ def test_kavan_starts_from_a_face_run(manifest, tmp_path):
     (_, face), (_, net) = load_run(tmp_path / "face"), load_run(tmp_path / "kavan")
     for name, value in net.backbone.state_dict().items():  # frozen: weights and batch-norm statistics
         torch.testing.assert_close(value, face.backbone.state_dict()[name], msg=name)
+    export(tmp_path / "kavan", tmp_path / "mine", score=False)
+    digest = hashlib.sha256((tmp_path / "face" / "best.safetensors").read_bytes()).hexdigest()
+    assert load(tmp_path / "mine").info.training["start"] == {"name": "face", "sha256": digest}
+    assert f"weights of `face` (sha256 {digest[:12]})" in (tmp_path / "mine" / "card.md").read_text()
 
 
 class TestBackbones:

@@ -16,8 +16,18 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from moodreel.cli import lab
-from moodreel.cli.console import FAILED, PIPE_CLOSED, TERMINATED, WRONG, complain, drop_stdout, stop, write
+from moodreel.cli import faces, lab
+from moodreel.cli.console import (
+    FAILED,
+    PIPE_CLOSED,
+    TERMINATED,
+    WRONG,
+    collect,
+    complain,
+    drop_stdout,
+    stop,
+    write,
+)
 from moodreel.errors import MoodreelError
 
 if TYPE_CHECKING:
@@ -144,30 +154,20 @@ def predict(
 
         if fault := find_fault(report, overlay, overlay_format):
             stop(fault)
-    from moodreel.runtime.batch import collect_paths
     from moodreel.runtime.recognizer import load
 
-    inputs = collect_paths(paths, sys.stdin.buffer if "-" in paths else None)
-    if not inputs.paths:
-        others = f" ({inputs.skipped} other files)" if inputs.skipped else ""
-        stop("; ".join(inputs.notes or ["the list on stdin is empty"]) + others)
-    for note in inputs.notes:
-        complain(note)
-    if inputs.skipped:
-        complain(f"{inputs.skipped} files in folders skipped: no known media suffix")
-    if inputs.repeated:
-        complain(f"{inputs.repeated} inputs named twice, read once")
+    inputs = collect(paths)
     recognizer = load(model)
     with ExitStack() as stack:
         draw: Draw = lambda _: []  # noqa: E731
         if is_drawn:
             draw = stack.enter_context(open_outputs(report, overlay, overlay_format, abstain))
-        if as_json or out is not None or len(inputs.paths) > 1:
-            failed = _predict_many(recognizer, inputs.paths, out, as_json, workers, per_frame, abstain, draw)
+        if as_json or out is not None or len(inputs) > 1:
+            failed = _predict_many(recognizer, inputs, out, as_json, workers, per_frame, abstain, draw)
         else:
             if per_frame:
                 complain("--per-frame shows in --out and --json only")
-            failed = _predict_one(recognizer, inputs.paths[0], abstain, draw)
+            failed = _predict_one(recognizer, inputs[0], abstain, draw)
     for name, place in [("report", report and report / "index.html"), ("overlays", overlay)]:
         if place is not None:
             complain(f"{name}: {place}")
@@ -300,5 +300,5 @@ def _list_headline(scores: Any) -> list[tuple[str, float]]:
     return [(name, value) for name, value in chosen.items() if isinstance(value, int | float)][:most]
 
 
-for verb in (lab.synth, lab.train, lab.evaluate, lab.export):
+for verb in (faces.keypoints, lab.synth, lab.train, lab.evaluate, lab.export):
     app.command()(verb)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import typer
@@ -40,3 +41,20 @@ def write(text: str) -> None:
     except BrokenPipeError:
         drop_stdout()
         raise typer.Exit(PIPE_CLOSED) from None
+
+
+def collect(paths: Sequence[str]) -> list[str]:
+    """The inputs that PATH arguments stand for, notes on standard error. None at all: a wrong command."""
+    from moodreel.runtime.batch import collect_paths
+
+    inputs = collect_paths(paths, sys.stdin.buffer if "-" in paths else None)
+    if not inputs.paths:
+        others = f" ({inputs.skipped} other files)" if inputs.skipped else ""
+        stop("; ".join(inputs.notes or ["the list on stdin is empty"]) + others)
+    for note in inputs.notes:
+        complain(note)
+    if inputs.skipped:
+        complain(f"{inputs.skipped} files in folders skipped: no known media suffix")
+    if inputs.repeated:
+        complain(f"{inputs.repeated} inputs named twice, read once")
+    return inputs.paths

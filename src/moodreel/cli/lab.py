@@ -70,7 +70,7 @@ def train(
 def evaluate(
     target: Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help="A training run or a bundle.")],
     data: Manifests,
-    split: Annotated[str, typer.Option(metavar="NAME", help="Split of the manifest.")] = "test",
+    split: Annotated[str, typer.Option(metavar="NAME", help="Split of the manifest, or all.")] = "test",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the scores: .json.")] = None,
 ) -> None:
     """Measure a run or a bundle (needs the "lab" extra)."""

@@ -21,7 +21,12 @@ SOURCES = {
     ),
     "stills_clips": (
         "The stills of the test persons composed into moving GIFs (`python -m moodreel.lab.data.compose`): "
-        "face at 20-100 % of the frame over drawn backgrounds. Test only."
+        "face at 20-100 % of the frame over drawn scenes or other pictures, bystanders, captions. Test only."
+    ),
+    "toon": (
+        "Cartoon clips drawn by this package (`moodreel synth`; docs/toon.md), Apache-2.0. Test: characters "
+        "that were in no other split. What is learnt from them is how these cartoons act: for the emotions "
+        "that no other source supervises, scores on anything else are a guess."
     ),
     "emoji": (
         "Google Noto animated emoji (CC BY 4.0), drawn from Lottie, with the human ratings of EmoTag1200 "
@@ -47,9 +52,15 @@ def write_card(info: BundleInfo) -> str:
         lines.append(f"- **{name}** ({use}; manifest sha256 {source['sha256'][:12]}).")
         if name in SOURCES:
             lines.append(f"  {SOURCES[name]}")
+        if source.get("supervises"):
+            lines.append(f"  Supervises {', '.join(source['supervises'])}.")
     if info.system == "kavan":
         lines += ["", *_say_supervision(info)]
     train = recipe["train"]
+    start = info.training.get("start")
+    if start is not None:
+        known = start["sha256"][:12]
+        lines += ["", f"Started from the weights of `{start['name']}` (sha256 {known})."]
     lines += [
         "",
         f"Recipe: {train['epochs']} epochs, batch {train['batch']}, seed {train['seed']}, best epoch "

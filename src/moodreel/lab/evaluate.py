@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from moodreel.emotions import EKMAN_7, EKMAN_TO_GIFGIF, GIFGIF_17, QUADRANTS
 from moodreel.errors import DataError
+from moodreel.faces.openpose import read_keypoints
 from moodreel.lab import metrics
 from moodreel.lab.data.labels import label_arrays
 from moodreel.lab.data.manifest import Row, read_manifest
 from moodreel.lab.losses import ranking_errors
+from moodreel.lab.pointing import score_pointing
+from moodreel.media import frames_showing, open_media
 from moodreel.runtime.recognizer import load
 from moodreel.runtime.schema import BundleInfo
 from moodreel.types import Result
@@ -25,6 +28,9 @@ Indices = NDArray[np.int64]
 
 ENOUGH_OTHER = 5
 """Labels that must differ from an emotion's most common one before it counts in an average."""
+
+SMALL = 0.25
+"""A face whose box fills at most this share of the frame is small."""
 
 ENOUGH = 30
 """A class with fewer rows than this is listed, but not part of the macro-F1."""
@@ -36,7 +42,7 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test") -> dict[str
     Args:
         target: run folder, bundle folder or zip, or the name of a bundle that ships.
         data: manifests.
-        split: which rows.
+        split: which rows; "all" takes every one, labelled as of a split or not.
 
     Returns:
         manifest name -> score name -> number, list or nested dict. Rows that cannot be read are counted as
@@ -57,7 +63,7 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test") -> dict[str
     scores: dict[str, Any] = {}
     for path in data:
         manifest = read_manifest(path)
-        rows = manifest.select(split)
+        rows = list(manifest.rows) if split == "all" else manifest.select(split)
         results = list(recognizer.map(row.clip for row in rows))
         pairs = [(row, r) for row, r in zip(rows, results, strict=True) if r.ok]
         if not pairs:
@@ -165,7 +171,39 @@ def _score_kavan(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> dict[
     faces = [(row, r) for row, r in pairs if "ekman" in row.labels]
     if faces:
         out |= _score_classes(np.array([_strongest_class(r) for _, r in faces]), faces)
-    return out | {"emotions": scores}
+    return out | _score_attention(pairs) | {"emotions": scores}
+
+
+def _score_attention(pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+    """Pointing game and mass on the face, where rows name keypoints; ``_small``: boxes up to ``SMALL``.
+
+    Means over clips of the means over their frames that show a face.
+    """
+    each: dict[str, list[float]] = {}
+    for row, result in pairs:
+        if row.keypoints is None or result.attention is None or result.attention_times is None:
+            continue
+        found = read_keypoints(row.keypoints).at(
+            frames_showing(open_media(row.clip).timeline.starts, result.attention_times)
+        )
+        if not found.found.any():
+            continue
+        boxes = found.boxes[found.found]
+        pointing = score_pointing(result.attention[found.found], boxes)
+        kinds = [""] if np.mean(pointing.mass_chance) > SMALL else ["", "_small"]
+        for kind in kinds:
+            for name, values in (
+                ("pointing", pointing.hits),
+                ("pointing_chance", pointing.hit_chance),
+                ("attention_on_face", pointing.mass),
+                ("attention_on_face_chance", pointing.mass_chance),
+            ):
+                each.setdefault(name + kind, []).append(float(values.mean()))
+    out: dict[str, Any] = {name: float(np.mean(values)) for name, values in each.items()}
+    for kind in ("", "_small"):
+        if "pointing" + kind in each:
+            out["pointing_clips" + kind] = len(each["pointing" + kind])
+    return out
 
 
 def _strongest_class(result: Result) -> int:

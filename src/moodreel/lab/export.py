@@ -39,6 +39,7 @@ from moodreel.lab.networks import (
     load_run,
     read_run_best,
     read_run_data,
+    read_run_start,
 )
 from moodreel.lab.settings import KavanSettings, Recipe
 from moodreel.runtime.schema import SYSTEMS, BundleInfo, InputSpec, Labels, Sampling
@@ -68,7 +69,7 @@ def export(run: Path, out: Path, score: bool = True) -> None:
     if out.exists() and not (out / "bundle.json").is_file():
         raise BundleError(f"{out}: exists and is no bundle; choose another folder")
     recipe, net = load_run(run)
-    data, best = read_run_data(run), read_run_best(run)
+    data, start, best = read_run_data(run), read_run_start(run), read_run_best(run)
     _round_weights(net)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
@@ -77,7 +78,7 @@ def export(run: Path, out: Path, score: bool = True) -> None:
         _write_onnx(recipe, net, draft / "model.onnx")
         save_file(_half_state(net), draft / "weights.safetensors")
         (draft / "weights.safetensors").chmod((draft / "model.onnx").stat().st_mode)  # it writes 0600
-        info = _describe(out.name, recipe, net, data, best, draft)
+        info = _describe(out.name, recipe, net, data, {**({"start": start} if start else {}), **best}, draft)
         _finish(draft, info)
         if score:
             _finish(draft, replace(info, scores=_measure(draft, data)))
@@ -189,7 +190,7 @@ def _describe(
     recipe: Recipe,
     net: FaceCNN | Kavan,
     data: list[dict[str, Any]],
-    best: dict[str, Any],
+    facts: dict[str, Any],
     folder: Path,
 ) -> BundleInfo:
     system = SYSTEMS[recipe.system]
@@ -205,7 +206,8 @@ def _describe(
         sampling = Sampling(method="segments", count=recipe.model.frames)
         mean, std = tuple(net.mean.tolist()), tuple(net.std.tolist())
     size = recipe.model.input_size
-    sources = [{k: entry[k] for k in ("name", "rows", "sha256")} for entry in data]
+    kept = ("name", "rows", "sha256", "supervises")
+    sources = [{k: entry[k] for k in kept if k in entry} for entry in data]
     return BundleInfo(
         name=name,
         system=recipe.system,
@@ -217,7 +219,7 @@ def _describe(
         training={
             "recipe": recipe.to_dict(),
             "data": sources,
-            **best,
+            **facts,
         },
         licences=tuple(f"{e['name']}: {SOURCES.get(e['name'], 'see its owner')}" for e in data),
         sha256={

@@ -95,13 +95,19 @@ def read_run_recipe(run: Path) -> Recipe:
 
 
 def read_run_data(run: Path) -> list[dict[str, Any]]:
-    """The manifests a run was started with: path, name, sha256 and rows of each.
+    """The manifests a run was started with: path, name, sha256, rows and, for kavan, supervised emotions.
 
     Raises:
         DataError: the folder is no run.
     """
     data: list[dict[str, Any]] = _read_json(run / "data.json")
     return data
+
+
+def read_run_start(run: Path) -> dict[str, Any] | None:
+    """Name and sha256 of the weights a run started from; None where it started at random."""
+    start: dict[str, Any] | None = _read_json(run / "start.json") if (run / "start.json").exists() else None
+    return start
 
 
 def read_run_best(run: Path) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Training runs: a recipe and manifests in, a run folder out.
 
 A run folder holds ``recipe.json`` (every setting), ``data.json`` (manifests and their digests),
-``best.safetensors`` with ``best.json`` (the weights that validated best, and their scores), ``last.ckpt``
-(everything needed to resume) and ``logs/`` (CSV and TensorBoard).
+``start.json`` (the weights it started from, if any), ``best.safetensors`` with ``best.json`` (weights that
+validated best, and their scores), ``last.ckpt`` (everything needed to resume) and ``logs/`` (CSV and
+TensorBoard).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import warnings
@@ -25,6 +27,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from moodreel.emotions import GIFGIF_17
 from moodreel.errors import BundleError, DataError, SettingsError
 from moodreel.lab.data.augment import FaceAugment
 from moodreel.lab.data.clips import ClipDataset, WeightedSampler, calm_worker, check_readable, draw_weights
@@ -111,16 +114,15 @@ def train(
     pl.seed_everything(chosen.train.seed, verbose=False)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "recipe.json", chosen.to_dict())
-    facts = [
-        {"manifest": str(m.path.resolve()), "name": m.name, "sha256": m.digest, "rows": m.count_rows()}
-        for m in manifests
-    ]
+    facts = [_describe_source(m, chosen) for m in manifests]
     if resume and [e["sha256"] for e in read_run_data(out)] != [m.digest for m in manifests]:
         raise DataError(f"{out}: the manifests are not those the run was started with (see data.json)")
     write_json(out / "data.json", facts)
     module, loaders = _build(chosen, manifests)
     if init is not None:
         start_from(module.net, init)
+        digest = hashlib.sha256(_read_weights(init)).hexdigest()
+        write_json(out / "start.json", {"name": Path(init).name, "sha256": digest})
     fit(module, loaders, chosen, out, resume)
 
 
@@ -141,6 +143,20 @@ def fit(module: TrainModule, loaders: Loaders, recipe: Recipe, out: Path, resume
         ckpt_path=str(out / "last.ckpt") if resume else None,
         weights_only=True,  # a checkpoint is data: nothing in it may run
     )
+
+
+def _describe_source(manifest: Manifest, recipe: Recipe) -> dict[str, Any]:
+    """What the run's folder, and then the bundle, says of one manifest."""
+    facts: dict[str, Any] = {
+        "manifest": str(manifest.path.resolve()),
+        "name": manifest.name,
+        "sha256": manifest.digest,
+        "rows": manifest.count_rows(),
+    }
+    if recipe.system == "kavan":
+        emotions, _ = find_supervised(row for row in manifest.rows if row.split == "train")
+        facts["supervises"] = [emotion for emotion in GIFGIF_17 if emotion in emotions]
+    return facts
 
 
 def _choose_recipe(system: str, recipe: Path | None, out: Path, resume: bool) -> Recipe:
@@ -294,11 +310,8 @@ def start_from(net: nn.Module, init: str, part: str = "") -> list[str]:
     Raises:
         BundleError: no weights there, or none of them fits.
     """
-    best = Path(init) / "best.safetensors"
     try:
-        stored = load(
-            best.read_bytes() if best.is_file() else read_bundle(init).read_checked("weights.safetensors")
-        )
+        stored = load(_read_weights(init))
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{init}: cannot read the weights: {error}") from error
     # What was supervised is the data's to say, not that of the weights a run starts from.
@@ -311,6 +324,12 @@ def start_from(net: nn.Module, init: str, part: str = "") -> list[str]:
     net.load_state_dict(taken, strict=False)
     logging.getLogger(__name__).info("%s: took %d of %d tensors", init, len(taken), len(own))
     return sorted(taken)
+
+
+def _read_weights(init: str) -> bytes:
+    """The weights file of a run or bundle."""
+    best = Path(init) / "best.safetensors"
+    return best.read_bytes() if best.is_file() else read_bundle(init).read_checked("weights.safetensors")
 
 
 def _trainer(recipe: Recipe, out: Path) -> pl.Trainer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,9 +69,7 @@ def format_accuracy(lines: Sequence[Line]) -> list[list[str]]:
         accuracy = line.summarise("accuracy")
         if accuracy is not None and line.row is not WITHHELD:
             paper = "" if line.row.accuracy is None else f"{line.row.accuracy:.2f}"
-            table.append(
-                [line.row.paper, line.name, _spread(accuracy, 100, 2), str(accuracy.count), paper]
-            )
+            table.append([line.row.paper, line.name, _spread(accuracy, 100, 2), str(accuracy.count), paper])
     return table
 
 
@@ -82,7 +81,14 @@ def format_nmse(lines: Sequence[Line]) -> list[list[str]]:
         if nmse is not None and spearman is not None and line.row is not WITHHELD:
             paper = "" if line.row.nmse is None else "{:.4f} ± {:.4f}".format(*line.row.nmse)
             table.append(
-                [line.row.paper, line.name, _spread(nmse, 1, 4), _spread(spearman, 1, 3), str(nmse.count), paper]
+                [
+                    line.row.paper,
+                    line.name,
+                    _spread(nmse, 1, 4),
+                    _spread(spearman, 1, 3),
+                    str(nmse.count),
+                    paper,
+                ]
             )
     return table
 
@@ -98,7 +104,7 @@ def format_differences(lines: Sequence[Line], score: str, scale: float, digits: 
     """Each row of a table against the one before it, head first."""
     table = [["row", "minus", "mean difference", "95 % t interval", "corrected interval", "splits"]]
     shown = [line for line in lines if line.values.get(score) and line.row is not WITHHELD]
-    for before, after in zip(shown, shown[1:], strict=False):
+    for before, after in itertools.pairwise(shown):
         interval = compare(after, before, score) if before.mode == after.mode else None
         if interval is not None:
             bounds = [(interval.low, interval.high), (interval.wide_low, interval.wide_high)]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from moodreel.faces.points import crop_points, flip_points
 from moodreel.lab.data.surroundings import change_light
 from moodreel.types import FloatArray, UInt8Array
 
@@ -88,26 +89,27 @@ def zoomed_size(size: int, rng: np.random.Generator) -> int:
 
 
 def augment_clip(
-    frames: UInt8Array, points: FloatArray, size: int, rng: np.random.Generator
-) -> tuple[UInt8Array, FloatArray]:
+    frames: UInt8Array, points: FloatArray, confidence: FloatArray, size: int, rng: np.random.Generator
+) -> tuple[UInt8Array, FloatArray, FloatArray]:
     """Crop, mirror and light, the same for all frames of a clip; keypoints move along.
 
     Args:
         frames: [T, S', S', 3], S' >= size.
-        points: [T, J, 2] (x, y), 0-1 of the frame.
+        points: [T, 70, 2] (x, y), 0-1 of the frame.
+        confidence: [T, 70].
         size: side of the crop, pixels.
         rng: source of chance.
 
     Returns:
-        frames [T, size, size, 3] and points, 0-1 of the crop (those cut off lie outside). Mirrored points
-        keep their numbers: the heatmap does not ask which eye is which.
+        frames [T, size, size, 3], points, 0-1 of the crop (those cut off lie outside), and confidence.
     """
     wide = frames.shape[1]
     left, top = rng.integers(0, wide - size + 1, 2).tolist()
     frames = frames[:, top : top + size, left : left + size]
-    points = (points * wide - [left, top]) / size
+    points = crop_points(points, np.array([left, top, left + size, top + size]) / wide)
     if rng.random() < 0.5:
         frames = frames[:, :, ::-1]
-        points = points * [-1, 1] + [1, 0]
+        points, confidence = flip_points(points, confidence)
     lit = change_light(frames.transpose(0, 3, 1, 2).astype(np.float32), np.linspace(0, 1, len(frames)), rng)
-    return np.rint(np.clip(lit, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1), points
+    pixels = np.rint(np.clip(lit, 0, 255)).astype(np.uint8).transpose(0, 2, 3, 1)
+    return pixels, points, confidence

@@ -12,14 +12,14 @@ from torch.utils.data import Dataset, Sampler
 
 from moodreel.errors import DataError, MediaError
 from moodreel.faces.heatmap import draw_heatmap
-from moodreel.faces.openpose import POINTS, read_keypoints
+from moodreel.faces.openpose import read_keypoints
 from moodreel.lab.data.augment import augment_clip, zoomed_size
 from moodreel.lab.data.compose import compose_clip, draw_others, place_keypoints, read_still
 from moodreel.lab.data.labels import category_of, intensities_of, label_arrays
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.settings import KavanSettings
 from moodreel.media import frames_showing, open_media, sample_media, segment_times
-from moodreel.types import ClipKeypoints, FloatArray, IntArray, UInt8Array
+from moodreel.types import POINTS, FloatArray, UInt8Array
 
 COMPOSED_SUFFIXES = (".jpg", ".jpeg", ".png", ".apng", ".bmp", ".webp")
 """Files that may be stills or cut-out figures, from which clips are composed."""
@@ -113,22 +113,12 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         sample = sample_media(media, times, (side, side))
         points, confidence = np.zeros((count, POINTS, 2)), np.zeros((count, POINTS))
         if row.keypoints is not None:
-            points, confidence = _pick(
-                self._keypoints(row.keypoints), frames_showing(media.timeline.starts, times)
-            )
+            shown = frames_showing(media.timeline.starts, times)
+            found = self._keypoints(row.keypoints).at(shown)
+            points, confidence = found.points, found.confidence
         if not self.train:
             return sample.frames, points, confidence
-        frames, points = augment_clip(sample.frames, points, size, rng)
-        return frames, points, confidence
-
-
-def _pick(keypoints: ClipKeypoints, shown: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Points [T, 70, 2] and confidence [T, 70] of the pictures shown; 0 for those the file leaves out."""
-    if len(keypoints) == 0:
-        return np.zeros((len(shown), POINTS, 2)), np.zeros((len(shown), POINTS))
-    place = np.searchsorted(keypoints.frames, shown).clip(max=len(keypoints) - 1)
-    held = keypoints.frames[place] == shown
-    return keypoints.points[place], np.where(held[:, None], keypoints.confidence[place], 0.0)
+        return augment_clip(sample.frames, points, confidence, size, rng)
 
 
 def check_readable(rows: Iterable[Row]) -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 from torch.nn import functional
 
 from moodreel.errors import DataError, MoodreelError
+from moodreel.faces.openpose import format_faces
 from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
 from moodreel.lab.data.surroundings import (
     add_caption,
@@ -29,7 +30,7 @@ from moodreel.lab.data.surroundings import (
     reduce_palette,
 )
 from moodreel.media import frames_showing, open_media, write_gif
-from moodreel.types import FloatArray, UInt8Array
+from moodreel.types import POINTS, ClipFaces, Face, FaceTrack, FloatArray, UInt8Array
 
 FACE_IN_STILL = (0.14, 0.12, 0.86, 0.94)
 """Where the face lies in a still that was cropped around it: left, top, right, bottom, 0-1."""
@@ -273,7 +274,7 @@ def write_clips(manifest: Path, split: str, out: Path, limit: int, seed: int, si
     Args:
         manifest: stills with groups and ``label_ekman``.
         split: which rows.
-        out: folder; gets ``clips/*.gif``.
+        out: folder; gets ``clips/*.gif`` and ``keypoints/*.json`` (the known face, as 70 points).
         limit: clips at most, an even draw; 0 for all.
         seed: of the draw and the clips.
         size: side of the frames, pixels.
@@ -297,11 +298,27 @@ def write_clips(manifest: Path, split: str, out: Path, limit: int, seed: int, si
         start = read_still(first.clip) if first else None
         others = [other for other in map(read_still, draw_others(row, stills, clip_rng)) if other is not None]
         composed = compose_clip(still, start, times, size, clip_rng, others)
-        path = out / "clips" / f"{i:05d}.gif"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path, keypoints = out / "clips" / f"{i:05d}.gif", out / "keypoints" / f"{i:05d}.json"
+        for file in (path, keypoints):
+            file.parent.mkdir(parents=True, exist_ok=True)
         write_gif(path, composed.frames, durations)
-        written.append(Row(path, row.group, split, dict(row.scores), dict(row.labels)))
+        keypoints.write_bytes(format_faces(_face_of(path.name, composed, durations)))
+        written.append(Row(path, row.group, split, dict(row.scores), dict(row.labels), keypoints))
     return written
+
+
+def _face_of(name: str, composed: Composed, durations: FloatArray) -> ClipFaces:
+    """The composed face as a detector would state it, were it always right."""
+    height, width = composed.frames.shape[1:3]
+    starts = np.concatenate([[0.0], np.cumsum(durations)[:-1]]).round(4)
+    boxes = composed.boxes * [width, height, width, height]
+    confidence = np.ones(POINTS)
+    faces = tuple(
+        Face(box, points, confidence) for box, points in zip(boxes, place_keypoints(boxes), strict=True)
+    )
+    indices = np.arange(len(boxes))
+    track = FaceTrack(0, indices, starts, faces)
+    return ClipFaces(name, "composed", width, height, indices, starts, (track,))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

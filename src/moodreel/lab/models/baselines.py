@@ -20,12 +20,13 @@ from safetensors.torch import load
 from scipy import optimize
 
 from moodreel.errors import BundleError, DataError
+from moodreel.faces.detect import Detector
 from moodreel.lab.data.cached import ArrayStore, Failure, fill_store, pick_boxes
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.networks import build_network
 from moodreel.lab.settings import FaceSettings, recipe_from_dict
-from moodreel.media import frames_showing, open_media, sample_media, segment_times
+from moodreel.media import Media, frames_showing, open_media, sample_media, segment_times
 from moodreel.runtime.bundle import read_bundle
 from moodreel.types import BoolArray, FloatArray, IntArray, UInt8Array
 
@@ -132,13 +133,13 @@ class FaceFinder(Protocol):
         """Tells it from other finders, its version included: part of what stored features depend on."""
         ...
 
-    def find(self, row: Row, frames: UInt8Array, shown: IntArray) -> FloatArray:
-        """Finds the largest face of each frame.
+    def find(self, row: Row, media: Media, shown: IntArray) -> FloatArray:
+        """Finds the largest face of each picture.
 
         Args:
             row: of the clip.
-            frames: [T, H, W, 3] uint8.
-            shown: [T] which pictures of the clip these are.
+            media: the clip, opened.
+            shown: [T] which of its pictures, ascending; one may stand twice.
 
         Returns:
             [T, 4] left, top, right, bottom, 0-1 of the frame; zeros where no face was found.
@@ -151,7 +152,7 @@ class KeypointFaces:
 
     name = "keypoints"
 
-    def find(self, row: Row, frames: UInt8Array, shown: IntArray) -> FloatArray:
+    def find(self, row: Row, media: Media, shown: IntArray) -> FloatArray:
         """See :class:`FaceFinder`."""
         return pick_boxes(row, shown)
 
@@ -161,9 +162,31 @@ class WholeFrames:
 
     name = "frame"
 
-    def find(self, row: Row, frames: UInt8Array, shown: IntArray) -> FloatArray:
+    def find(self, row: Row, media: Media, shown: IntArray) -> FloatArray:
         """See :class:`FaceFinder`."""
-        return np.tile([0.0, 0.0, 1.0, 1.0], (len(frames), 1))
+        return np.tile([0.0, 0.0, 1.0, 1.0], (len(shown), 1))
+
+
+class DetectedFaces:
+    """Faces that a detector finds.
+
+    Args:
+        detector: of :func:`moodreel.faces.detect.open_detector`.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+        self.name = detector.name
+
+    def find(self, row: Row, media: Media, shown: IntArray) -> FloatArray:
+        """See :class:`FaceFinder`."""
+        pictures = sorted(set(shown.tolist()))
+        boxes = {}
+        for picture, faces in zip(pictures, self.detector.detect(media, pictures), strict=True):
+            largest = max(faces, key=lambda face: face.area, default=None)
+            boxes[picture] = np.zeros(4) if largest is None else largest.box
+        size = [media.width, media.height, media.width, media.height]
+        return np.stack([boxes[picture] for picture in shown.tolist()]) / size
 
 
 def crop_faces(frames: UInt8Array, boxes: FloatArray, size: int) -> UInt8Array:
@@ -251,7 +274,7 @@ class PictureCache:
         media = open_media(row.clip)
         times = segment_times(media.duration, self.frames)
         frames = sample_media(media, times).frames
-        boxes = self.finder.find(row, frames, frames_showing(media.timeline.starts, times))
+        boxes = self.finder.find(row, media, frames_showing(media.timeline.starts, times))
         if boxes.shape != (self.frames, 4):
             raise DataError(
                 f"{row.clip}: the face finder gave {list(boxes.shape)}, expected {[self.frames, 4]}"

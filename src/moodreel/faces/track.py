@@ -1,0 +1,197 @@
+"""Faces of single frames joined along time: one id a face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from moodreel.errors import SettingsError
+from moodreel.faces.detect import Detector
+from moodreel.media import Media, frames_nearest, rate_times
+from moodreel.types import ClipFaces, Face, FaceTrack, FloatArray
+
+
+@dataclass(frozen=True)
+class TrackSettings:
+    """How faces are joined.
+
+    Attributes:
+        gap: seconds that a face may be out of sight and still keep its id.
+        overlap: intersection over union from which two boxes are one face.
+        reach: boxes that overlap less are one face when their centres are at most this many sides apart (a
+            side is the root of an area, averaged over the two) ...
+        resize: ... and the longer side is at most so many times the other.
+        window: seconds before its last sight over which a face's motion is measured.
+
+    Raises:
+        SettingsError: a field has a value that is not allowed.
+    """
+
+    gap: float = 0.5
+    overlap: float = 0.2
+    reach: float = 0.75
+    resize: float = 1.6
+    window: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name, least, most in [
+            ("gap", 0, None), ("overlap", 0, 1), ("reach", 0, None), ("resize", 1, None), ("window", 0, None)
+        ]:  # fmt: skip
+            value = getattr(self, name)
+            if not np.isfinite(value) or value < least or (most is not None and value > most):
+                allowed = f"from {least} to {most}" if most is not None else f"finite, at least {least}"
+                raise SettingsError(f"TrackSettings.{name}", value, allowed)
+
+
+DEFAULT = TrackSettings()
+
+
+def find_faces(
+    media: Media, detector: Detector, fps: float | None = None, settings: TrackSettings = DEFAULT
+) -> ClipFaces:
+    """Finds the faces of a clip and joins them along time.
+
+    Args:
+        media: from :func:`moodreel.media.open_media`.
+        detector: who finds them.
+        fps: look only at the frames that start nearest to the ticks of a clock, so many a second; None looks
+            at every frame. Times stay those of the file.
+        settings: of the joining.
+
+    Raises:
+        MediaError: the content is broken.
+        SettingsError: fps is not allowed.
+        DataError: the detector reads files, and they are wrong.
+    """
+    starts = media.timeline.starts
+    indices = np.arange(len(media))
+    if fps is not None:
+        indices = np.unique(frames_nearest(starts, rate_times(media.duration, fps)))
+    faces = list(detector.detect(media, indices.tolist()))
+    return ClipFaces(
+        source=media.source,
+        detector=detector.name,
+        width=media.width,
+        height=media.height,
+        frames=indices.astype(np.int64),
+        times=starts[indices],
+        tracks=track_faces(indices, starts[indices], faces, settings),
+    )
+
+
+def track_faces(
+    frames: npt.ArrayLike,
+    times: npt.ArrayLike,
+    faces: Sequence[Sequence[Face]],
+    settings: TrackSettings = DEFAULT,
+) -> tuple[FaceTrack, ...]:
+    """Joins the faces of single frames along time.
+
+    Where a face is expected follows from its motion: a straight line through its centres over the last
+    moments (``window``), in true seconds, so that it holds for uneven frames and faces that pass each other.
+    The expected box is compared with those found: pairs that overlap first, the largest intersection over
+    union first; then pairs that do not, the nearest first. What is left begins a new track: the largest face
+    first, then from the left. The order in which a detector names the faces of a frame changes nothing.
+
+    A cut in the film is not looked for: a face that takes another's place keeps its id.
+
+    Args:
+        frames: [F] which pictures of the clip.
+        times: [F] seconds, non-decreasing.
+        faces: F lists.
+        settings: see there.
+
+    Returns:
+        The tracks, in the order of their ids: that of their first frames.
+
+    Raises:
+        SettingsError: the three do not agree in length, or the times go back.
+    """
+    index, when = np.asarray(frames, dtype=np.int64), np.asarray(times, dtype=np.float64)
+    if index.shape != (len(faces),) or when.shape != index.shape:
+        raise SettingsError("frames, times, faces", [len(index), len(when), len(faces)], "of one length")
+    if (np.diff(when) < 0).any():
+        raise SettingsError("times", when.tolist()[:8], "non-decreasing seconds")
+    tracks: list[_Track] = []
+    live: list[_Track] = []
+    for number, time, found in zip(index.tolist(), when.tolist(), faces, strict=True):
+        rest = sorted(found, key=_rank)
+        live = [track for track in live if time - track.times[-1] <= settings.gap + 1e-9]
+        expected = [(track, track.predict(time, settings.window)) for track in live]
+        pairs = [
+            (likeness, -track.id, -place, track, face)
+            for track, box in expected
+            for place, face in enumerate(rest)
+            if (likeness := _compare(box, face.box, settings)) is not None
+        ]
+        taken: set[int] = set()
+        for _, _, _, track, face in sorted(pairs, key=lambda pair: pair[:3], reverse=True):
+            if id(track) not in taken and id(face) not in taken:
+                taken |= {id(track), id(face)}
+                track.add(number, time, face)
+        for face in rest:
+            if id(face) not in taken:
+                track = _Track(len(tracks))
+                track.add(number, time, face)
+                tracks.append(track)
+                live.append(track)
+    return tuple(
+        FaceTrack(track.id, np.array(track.frames), np.array(track.times), tuple(track.faces))
+        for track in tracks
+    )
+
+
+@dataclass(eq=False)
+class _Track:
+    """A track while it grows."""
+
+    id: int
+    frames: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    faces: list[Face] = field(default_factory=list)
+
+    def add(self, frame: int, time: float, face: Face) -> None:
+        self.frames.append(frame)
+        self.times.append(time)
+        self.faces.append(face)
+
+    def predict(self, time: float, window: float) -> FloatArray:
+        """[4] the last box, moved as the centres of the last ``window`` seconds moved.
+
+        The motion holds on for as long as it was seen, at most: after two frames nobody knows where a face is
+        half a second later.
+        """
+        last: FloatArray = self.faces[-1].box
+        begin = next(k for k, seen in enumerate(self.times) if seen >= self.times[-1] - window - 1e-9)
+        seen = np.array(self.times[begin:])
+        seen -= seen.mean()
+        spread = float((seen**2).sum())
+        if spread <= 0:
+            return last
+        centres = np.array([(face.box[:2] + face.box[2:]) / 2 for face in self.faces[begin:]])
+        slope = seen @ (centres - centres.mean(axis=0)) / spread
+        ahead = min(time - self.times[-1], self.times[-1] - self.times[begin])
+        return last + np.tile(slope * ahead, 2)
+
+
+def _rank(face: Face) -> tuple[float, ...]:
+    """Large before small, then from the left; the rest only makes the order whole."""
+    return (-face.area, *face.box.tolist(), -(face.score or 0.0), *face.points.ravel().tolist())
+
+
+def _compare(a: FloatArray, b: FloatArray, settings: TrackSettings) -> float | None:
+    """How much two boxes are alike: 1 to 2 where they overlap, 0 to 1 where they are near, else None."""
+    areas = [max((box[2] - box[0]) * (box[3] - box[1]), 1e-12) for box in (a, b)]
+    shared = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    union = sum(areas) - shared
+    if shared > 0 and shared >= settings.overlap * union:
+        return float(1 + shared / union)
+    sides = np.sqrt(areas)
+    reach = settings.reach * float(sides.mean())
+    distance = float(np.hypot(*((a[:2] + a[2:]) / 2 - (b[:2] + b[2:]) / 2)))
+    if distance > reach or sides.max() > settings.resize * sides.min():
+        return None
+    return 1 - distance / reach if reach else 0.0

@@ -1,0 +1,143 @@
+"""Many clips to keypoint files: one file a clip, one row an input."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TypeAlias
+
+from moodreel.errors import MoodreelError, SettingsError
+from moodreel.faces.detect import Detector, DetectorSettings, choose_detector, open_detector
+from moodreel.faces.openpose import format_faces
+from moodreel.faces.track import DEFAULT, TrackSettings, find_faces
+from moodreel.media import open_media
+from moodreel.runtime.files import replace_file
+
+_Job: TypeAlias = tuple[str, Path]
+
+
+@dataclass(frozen=True)
+class KeypointRow:
+    """What came of one input.
+
+    Attributes:
+        source: the input as the caller named it.
+        error: None, or one line on what went wrong; then there is no file, and the rest is None.
+        file: what was written.
+        frames: pictures that were looked at.
+        found: of those, how many show a face.
+        faces: different faces, as far as they could be followed.
+    """
+
+    source: str
+    error: str | None = None
+    file: Path | None = None
+    frames: int | None = None
+    found: int | None = None
+    faces: int | None = None
+
+
+def name_files(paths: Sequence[str]) -> list[str]:
+    """The file of each input: its own name with ``.json``; where several share one, eight digits of the path
+    too.
+
+    Names that differ only in case count as shared, as some file systems see it.
+    """
+    stems = [Path(path).stem or "clip" for path in paths]
+    shared = Counter(stem.casefold() for stem in stems)
+    return [
+        f"{stem}.json" if shared[stem.casefold()] == 1 else f"{stem}-{_digest(path)}.json"
+        for stem, path in zip(stems, paths, strict=True)
+    ]
+
+
+def write_keypoints(
+    paths: Sequence[str],
+    out: Path,
+    detector: DetectorSettings,
+    fps: float | None = None,
+    tracking: TrackSettings = DEFAULT,
+    workers: int = 1,
+) -> Generator[KeypointRow, None, None]:
+    """Finds the faces of clips and writes a file a clip. A clip that cannot be read is a row with the reason.
+
+    Args:
+        paths: inputs.
+        out: folder; it must exist. A file of an older run is replaced when its clip is done.
+        detector: who finds them; what it leaves open is settled once, here.
+        fps: as in :func:`moodreel.faces.track.find_faces`.
+        tracking: how faces are joined along time.
+        workers: processes, each with a detector of its own; 1 works in this one.
+
+    Returns:
+        An iterator over the rows, in the order of the inputs.
+
+    Raises:
+        MissingExtra: the detector is not installed.
+        BundleError: its model is not there, or wrong.
+        SettingsError: fps or workers are not allowed.
+    """
+    if workers < 1:
+        raise SettingsError("workers", workers, "at least 1")
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise SettingsError("fps", fps, "frames a second, finite and > 0")
+    chosen = choose_detector(detector)
+    own = open_detector(chosen)  # with workers too: what is wrong with it is said here, not by a broken pool
+    jobs = [(path, out / name) for path, name in zip(paths, name_files(paths), strict=True)]
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        return (_write(job, own, fps, tracking) for job in jobs)
+    return _share(jobs, partial(_write_there, settings=chosen, fps=fps, tracking=tracking), workers)
+
+
+def _share(
+    jobs: Sequence[_Job], work: Callable[[_Job], KeypointRow], workers: int
+) -> Generator[KeypointRow, None, None]:
+    # Spawned: detectors have threads, which do not survive a fork.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _ignore_interrupts)
+    try:
+        yield from pool.map(work, jobs)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work, without a traceback a worker
+
+
+@lru_cache(maxsize=1)
+def _open_once(settings: DetectorSettings) -> Detector:
+    return open_detector(settings)
+
+
+def _write_there(
+    job: _Job, settings: DetectorSettings, fps: float | None, tracking: TrackSettings
+) -> KeypointRow:
+    """As :func:`_write`, in a worker."""
+    return _write(job, _open_once(settings), fps, tracking)
+
+
+def _write(job: _Job, detector: Detector, fps: float | None, tracking: TrackSettings) -> KeypointRow:
+    source, file = job
+    try:
+        clip = find_faces(open_media(source), detector, fps, tracking)
+        with replace_file(file) as stream:
+            stream.write(format_faces(clip))
+    except (MoodreelError, OSError) as error:
+        return KeypointRow(source, " ".join(str(getattr(error, "reason", error)).split()))
+    except Exception as error:  # one clip among thousands, which a detector chokes on, must not end the run
+        return KeypointRow(source, " ".join(f"{type(error).__name__}: {error}".split()))
+    return KeypointRow(source, None, file, len(clip.frames), clip.found, len(clip.tracks))
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
