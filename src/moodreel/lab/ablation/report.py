@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from moodreel.lab.ablate import Study
+from moodreel.lab.ablation.folder import Study
 from moodreel.lab.ablation.rows import BACKBONES, BY_KEY
 from moodreel.lab.ablation.tables import (
     Line,
@@ -27,20 +27,20 @@ from moodreel.lab.ablation.tables import (
 from moodreel.runtime.files import replace_file
 
 NOTE_1 = (
-    "The paper's text gives 63.55 to Soft-Att + LSTM and 62.55 to ResNet-50 + HS-LSTM, its Table 1 the reverse; "
-    "the column shows the table's. Rows without a class head (all but MTL and the SVM) get their accuracy from "
-    "the quadrant of their strongest intensity."
+    "The paper's text gives 63.55 to Soft-Att + LSTM and 62.55 to ResNet-50 + HS-LSTM, its Table 1 the "
+    "reverse; the column shows the table's. Rows without a class head (all but MTL and the SVM) get their "
+    "accuracy from the quadrant of their strongest intensity."
 )
 
 NOTE_2 = (
-    "nMSE: per emotion the squared error over the variance of the test targets, then the mean over emotions; "
-    "predicting the mean of the test targets would give 1. Spearman is the mean over the same emotions. The "
-    "paper's best row is 1.4 % below 1."
+    "nMSE: per emotion the squared error over the variance of the test targets, then the mean over "
+    "emotions; predicting the mean of the test targets would give 1. Spearman is the mean over the same "
+    "emotions. The paper's best row is 1.4 % below 1."
 )
 
 
 def write_report(study: Study) -> list[Path]:
-    """Writes ``table1``, ``table2``, ``differences``, ``orders`` (.csv, .md), ``values.csv`` and ``report.md``.
+    """Writes every table (.csv, .md), ``values.csv`` and ``report.md`` into the study's folder.
 
     Returns:
         the files; the same results give the same bytes.
@@ -70,8 +70,8 @@ def _compose(study: Study, lines: Sequence[Line], tables: Mapping[str, list[list
     facts, results = study.facts, study.results
     parts = [f"# Ablation of KAVAN on {facts['name']}", "", *_say_what(facts, results), ""]
     parts += [
-        "The paper's numbers were measured on GIFGIF, another data set with other labels: only orderings can be "
-        "compared, never the numbers themselves.",
+        "The paper's numbers were measured on GIFGIF, another data set with other labels: only orderings "
+        "can be compared, never the numbers themselves.",
         "",
         "## Table 1: quadrant accuracy",
         "",
@@ -95,9 +95,9 @@ def _compose(study: Study, lines: Sequence[Line], tables: Mapping[str, list[list
         if len(tables[name]) > 1:
             parts += [f"{title}:", "", to_markdown(tables[name])]
     parts += [
-        f"Differences are paired: same split, same seed. {max(counts, default=0)} splits are few, and random "
-        "splits share clips, so the plain t interval is too narrow; the corrected one (Nadeau and Bengio, 2003) "
-        "allows for that.",
+        f"Differences are paired: same split, same seed. {max(counts, default=0)} splits are few, and "
+        "random splits share clips, so the plain t interval is too narrow; the corrected one (Nadeau and "
+        "Bengio, 2003) allows for that.",
         "",
     ]
     if len(tables["orders"]) > 1:
@@ -125,9 +125,9 @@ def _say_what(facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) ->
         for name, word in (("train", "to train on"), ("val", "to validate"), ("test", "to test"))
     )
     lines = [
-        f"- Data: {facts['name']}, manifest sha256 {facts['sha256'][:12]}; clips a split: {sizes}. Splits are "
-        f"random, groups stay whole (shares {facts['shares']['test']:g} test, {facts['shares']['val']:g} "
-        f"validation), seed {facts['seed']}.",
+        f"- Data: {facts['name']}, manifest sha256 {facts['sha256'][:12]}; clips a split: {sizes}. Splits "
+        f"are random, groups stay whole (shares {facts['shares']['test']:g} test, "
+        f"{facts['shares']['val']:g} validation), seed {facts['seed']}.",
     ]
     for mode, recipe in facts["recipes"].items():
         model, train = recipe["model"], recipe["train"]
@@ -138,12 +138,12 @@ def _say_what(facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) ->
         )
         lines.append(
             f"- Trained on {how}: {BACKBONES[model['preset']]}, {model['frames']} frames of "
-            f"{model['input_size']} px, hidden size {model['hidden']}, tiers {tuple(model['tiers'])} for HS-LSTM "
-            f"and (1,) for LSTM, {train['epochs']} epochs at most, batch {train['batch']}, peak rate "
-            f"{train['learning_rate']:g}; w_C {model['weight_category']:g}, w_RANK {model['weight_ranking']:g}, "
-            f"w_kp {model['weight_keypoints']:g} where a row has them. The epoch with the best "
-            f"{'L_RG' if train['keep_by'] == 'nmse' else 'concordance'} on the validation clips is kept; the test "
-            "clips choose nothing."
+            f"{model['input_size']} px, hidden size {model['hidden']}, tiers {tuple(model['tiers'])} for "
+            f"HS-LSTM and (1,) for LSTM, {train['epochs']} epochs at most, batch {train['batch']}, peak "
+            f"rate {train['learning_rate']:g}; w_C {model['weight_category']:g}, w_RANK "
+            f"{model['weight_ranking']:g}, w_kp {model['weight_keypoints']:g} where a row has them. The "
+            f"epoch with the best {'L_RG' if train['keep_by'] == 'nmse' else 'concordance'} on the "
+            "validation clips is kept; the test clips choose nothing."
         )
     seen = (
         ", **which was trained on this data set: it may have seen the test clips**"
@@ -155,8 +155,8 @@ def _say_what(facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) ->
         f"- Backbone weights: {start} (sha256 {facts['backbone'][:12]}){seen}. The rest starts at random."
     )
     lines.append(
-        "- The linear rows have nothing to choose by validation (but the SVM its cost), and are fitted on training "
-        f"and validation clips. Faces: {facts['faces']}."
+        "- The linear rows have nothing to choose by validation (but the SVM its cost), and are fitted on "
+        f"training and validation clips. Faces: {facts['faces']}."
     )
     return lines
 
@@ -168,8 +168,8 @@ def _say_faces(results: Sequence[Mapping[str, Any]]) -> list[str]:
     missing = sum(result["without_face"]["test"] for result in mine)
     clips = sum(result["clips"]["test"] for result in mine)
     return [
-        f"Clips without a found face: {missing} of {clips} test clips over all splits; there Face Expression "
-        "predicts the training mean."
+        f"Clips without a found face: {missing} of {clips} test clips over all splits; there Face "
+        "Expression predicts the training mean."
     ]
 
 
@@ -182,23 +182,24 @@ def _count_orders(table: Sequence[Sequence[str]]) -> str:
 
 def _say_order(facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> str:
     text = (
-        "A clip counts as right when the emotion it shows has a higher prediction than its partner; 50 % is chance. "
-        "Exact reversals are clips whose programme, run backwards, is one of the partner's."
+        "A clip counts as right when the emotion it shows has a higher prediction than its partner; 50 % "
+        "is chance. Exact reversals are clips whose programme, run backwards, is one of the partner's."
     )
     for name, interval in list_order_differences(facts, results):
         text += f" {name}: {interval.mean * 100:+.1f} points"
         if interval.count > 1:
-            text += f" (corrected 95 % interval {interval.wide_low * 100:+.1f} to {interval.wide_high * 100:+.1f})"
+            low, high = interval.wide_low * 100, interval.wide_high * 100
+            text += f" (corrected 95 % interval {low:+.1f} to {high:+.1f})"
         text += "."
     return text
 
 
 def _say_attention(facts: Mapping[str, Any]) -> str:
     text = (
-        "Over the test frames that have a face by the clip's keypoints. Peak in face: the centre of the strongest "
-        "cell lies in the box around the confident points (pointing game); its chance is the share of cell centres "
-        "in the box. Mass in face: attention inside the box; its chance, even attention, is the box's share of the "
-        "frame."
+        "Over the test frames that have a face by the clip's keypoints. Peak in face: the centre of the "
+        "strongest cell lies in the box around the confident points (pointing game); its chance is the "
+        "share of cell centres in the box. Mass in face: attention inside the box; its chance, even "
+        "attention, is the box's share of the frame."
     )
     if facts["withhold"]:
         text += (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,22 +100,23 @@ def compare(better: Line, worse: Line, score: str) -> Interval | None:
 
 
 def format_differences(lines: Sequence[Line], score: str, scale: float, digits: int) -> list[list[str]]:
-    """Each row of a table against the one before it, head first."""
+    """Each row against the one before it in the paper (others: against what they vary), head first.
+
+    An end-to-end row without that partner is set against itself on stored features.
+    """
     table = [["row", "minus", "mean difference", "95 % t interval", "corrected interval", "splits"]]
-    shown = [line for line in lines if line.values.get(score) and line.row is not WITHHELD]
-    for before, after in itertools.pairwise(shown):
-        interval = compare(after, before, score) if before.mode == after.mode else None
-        if interval is not None:
-            bounds = [(interval.low, interval.high), (interval.wide_low, interval.wide_high)]
-            table.append(
-                [
-                    after.name,
-                    before.name,
-                    f"{interval.mean * scale:+.{digits}f}",
-                    *(_bounds(low * scale, high * scale, digits) for low, high in bounds),
-                    str(interval.count),
-                ]
-            )
+    found = {(line.row.key, line.mode): line for line in lines}
+    for line in lines:
+        before = found.get((line.row.against, line.mode))
+        if before is None and line.mode == "end-to-end":
+            before = found.get((line.row.key, "cached"))
+        interval = compare(line, before, score) if before is not None else None
+        if before is None or interval is None:
+            continue
+        bounds = [(interval.low, interval.high), (interval.wide_low, interval.wide_high)]
+        told = [_bounds(low * scale, high * scale, digits) for low, high in bounds]
+        mean = f"{interval.mean * scale:+.{digits}f}"
+        table.append([line.name, before.name, mean, *told, str(interval.count)])
     return table
 
 
@@ -149,12 +149,11 @@ def judge_orders(lines: Sequence[Line]) -> list[list[str]]:
 
 
 def _verdict(interval: Interval, sign: int) -> str:
-    """Whether a difference has the paper's sign, and whether its corrected interval has only that sign."""
-    if interval.mean * sign <= 0:
-        clear = max(interval.wide_low * sign, interval.wide_high * sign) < 0
-        return "does not hold" if clear else "does not hold, interval includes 0"
-    clear = min(interval.wide_low * sign, interval.wide_high * sign) > 0
-    return "holds" if clear else "holds on average, interval includes 0"
+    """Whether a difference has the paper's sign, and its interval excludes 0."""
+    verdict = "holds" if interval.mean * sign > 0 else "does not hold"
+    if interval.count == 1:
+        return f"{verdict} (one split)"
+    return verdict if interval.wide_low * interval.wide_high > 0 else f"{verdict} (interval includes 0)"
 
 
 def format_attention(facts: Mapping[str, Any], results: Results) -> list[list[str]]:
