@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from moodreel.errors import DataError, SettingsError
+from moodreel.errors import DataError
 from moodreel.lab.ablation.cases import pick_cases
 from moodreel.lab.ablation.fit import (
     Labels,
@@ -86,6 +86,7 @@ def ablate(
     labelled = [row for row in manifest.rows if intensities_of(row) or category_of(row)]
     if not labelled:
         raise DataError(f"{options.data}: no row has a label")
+    find_hidden(options.withhold, labelled, read_truths(manifest.path, labelled))  # says what is wrong early
     init = choose_init(options.init, recipe, manifest)
     net = base_network(model_of(recipe), init)
     folder = options.cache or options.out / "features"
@@ -159,8 +160,6 @@ class _Bench:
             chosen = [row for row in BY_KEY.values() if row.key in keys]
         else:
             chosen = [*ROWS, *([WITHHELD] if self.options.withhold else [])]
-        if WITHHELD in chosen and not self.options.withhold:
-            raise SettingsError("--rows", WITHHELD.key, "beside --withhold, which says what is withheld")
         if self.options.end_to_end:
             chosen = [row for row in chosen if row.kind == "network"]
         return chosen
@@ -226,7 +225,7 @@ class _Bench:
             return {}
         hidden = self.hidden[index]
         sets = {name: np.ones(len(index), bool)}
-        if hidden.any():
+        if self.options.withhold:
             sets = {f"{name}, keypoints shown": ~hidden, f"{name}, keypoints withheld": hidden}
         return score_attention(prediction.attention, self.boxes[index], sets)
 

@@ -110,6 +110,9 @@ def fit_linear(
 ) -> Prediction:
     """The linear rows; they have nothing to choose by validation (but the SVM's cost) and train on it too.
 
+    Intensities are clipped to their range, which the networks' tanh keeps by itself: with fewer clips than
+    features, least squares would leave it by orders of magnitude.
+
     Args:
         key: of the row.
         pictures: filled.
@@ -122,12 +125,14 @@ def fit_linear(
     name = {"histogram": "histogram", "face-classes": "classes"}.get(key, "face")
     x = pictures.store.gather(keys, name).astype(float)
     if key == "histogram":
-        predicted = fit_ols(x[rows], y, mask).predict(x[split.test])
+        predicted = fit_ols(x[rows], y, mask).predict(x[split.test]).clip(-1, 1)
         return Prediction(predicted, strongest_quadrant(predicted, mask.any(axis=0)))
     found = pictures.store.gather(keys, "faces") > 0
     if key == "face-svm":
         return Prediction(None, _fit_classes(x, found, labels.category, split))
-    predicted = predict_with_faces(x[rows], found[rows], y, mask, x[split.test], found[split.test])
+    predicted = predict_with_faces(x[rows], found[rows], y, mask, x[split.test], found[split.test]).clip(
+        -1, 1
+    )
     return Prediction(predicted, strongest_quadrant(predicted, mask.any(axis=0)))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from moodreel import __version__
 from moodreel.errors import BundleError, DataError, SettingsError
-from moodreel.lab.ablation.rows import BY_KEY, settings_of
+from moodreel.lab.ablation.rows import BY_KEY, WITHHELD, settings_of
 from moodreel.lab.data.cached import Failure
 from moodreel.lab.data.manifest import Manifest
 from moodreel.lab.data.toon import is_toon
@@ -21,12 +21,14 @@ from moodreel.runtime.bundle import read_bundle
 from moodreel.types import StudyCase
 
 DEFAULT_RECIPES: dict[str, dict[str, Any]] = {
-    "cached": {"train": {"epochs": 40, "batch": 32, "precision": "32", "keep_by": "nmse"}},
+    "cached": {
+        "train": {"epochs": 40, "batch": 32, "learning_rate": 5e-3, "precision": "32", "keep_by": "nmse"}
+    },
     "end-to-end": {"model": {"backbone_rate": 0.5}, "train": {"epochs": 10, "batch": 32, "keep_by": "nmse"}},
 }
 """Recipe of each mode where none is given; the network is KAVAN's preset ``compact``."""
 
-STARTS = ("kavan", "face")
+STARTS = ("face", "kavan")
 """Bundles whose backbone the rows may start from: the first that has not seen the data."""
 
 VAL, TEST = 0.1, 0.2
@@ -74,6 +76,8 @@ class AblationOptions:
         for key in self.rows:
             if key not in BY_KEY:
                 raise SettingsError("--rows", key, f"of {', '.join(BY_KEY)}")
+        if WITHHELD.key in self.rows and not self.withhold:
+            raise SettingsError("--rows", WITHHELD.key, "beside --withhold, which says what is withheld")
 
 
 @dataclass(frozen=True, eq=False)

@@ -156,7 +156,8 @@ def _say_what(facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) ->
     )
     lines.append(
         "- The linear rows have nothing to choose by validation (but the SVM its cost), and are fitted on "
-        f"training and validation clips. Faces: {facts['faces']}."
+        "training and validation clips; their intensities are clipped to [-1, 1], which the networks' tanh "
+        f"keeps by itself. Faces: {facts['faces']}."
     )
     return lines
 
@@ -176,8 +177,8 @@ def _say_faces(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def _count_orders(table: Sequence[Sequence[str]]) -> str:
     verdicts = [line[2] for line in table[1:]]
     counts = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
-    told = "; ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return f"Of the paper's {len(verdicts)} orderings: {told}."
+    told = "; ".join(f"{verdict}: {count}" for verdict, count in sorted(counts.items(), reverse=True))
+    return f"Of {len(verdicts)} orderings of the paper, {told}."
 
 
 def _say_order(facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> str:
