@@ -148,17 +148,17 @@ def tell_apart(
         pairs: of emotions that, say, only the order of the frames tells apart; each in one pair at most.
 
     Returns:
-        (row, whether rightly told) of every clip whose strongest known emotion belongs to a pair, in order.
-        Two equal predictions tell nothing apart: wrong.
+        (row, whether rightly told) of every clip whose strongest known emotion belongs to a pair and is above
+        all others, in order. Two equal predictions tell nothing apart: wrong.
     """
     partner = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
     predicted, target = np.asarray(predicted, float), np.asarray(target, float)
     strengths = np.where(np.asarray(known, bool), target, -np.inf)
     told = []
     for row in range(len(target)):
-        if not np.isfinite(strengths[row]).any():
-            continue
         shown = int(strengths[row].argmax())
+        if np.count_nonzero(strengths[row] == strengths[row, shown]) > 1:
+            continue  # a neutral face, or nothing known
         other = partner.get(GIFGIF_17[shown])
         if other is not None:
             told.append((row, bool(predicted[row, shown] > predicted[row, GIFGIF_17.index(other)])))
