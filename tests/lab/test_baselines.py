@@ -85,7 +85,7 @@ def test_svm_is_the_minimum_of_its_loss():
 
 
 def test_svm_by_hand():
-    # Points -1 and 1, w x + b with b = 0 by symmetry: w^2 / 2 + 2 C (1 - w)^2 is least at w = 4 C / (1 + 4 C).
+    # Points -1 and 1: b = 0 by symmetry, and w^2 / 2 + 2 C (1 - w)^2 is least at w = 4 C / (1 + 4 C).
     model = fit_svm([[-1.0], [1.0]], [0, 1], classes=2, cost=0.5)
     assert model.weights[0].tolist() == pytest.approx([-2 / 3, 2 / 3], abs=1e-5)
     assert model.bias.tolist() == pytest.approx([0, 0], abs=1e-5)

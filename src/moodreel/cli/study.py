@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from moodreel.lab.models.baselines import FaceFinder
 
 _SYSTEMS = ("kavan",)
+_DETECTORS = ("keypoints", "frame", "auto", "dlib", "mediapipe")
 
 
 def ablate(
@@ -66,6 +67,8 @@ def ablate(
         stop(f"ablate {system}: expected {' or '.join(_SYSTEMS)}")
     if not out.parent.is_dir():
         stop(f"--out {out}: no folder {out.parent}")
+    if detector not in _DETECTORS:
+        stop(f"--detector {detector}: expected one of {', '.join(_DETECTORS)}")
     from moodreel.report.terminal import Progress
 
     with needs_lab("ablate"):
@@ -112,8 +115,6 @@ def _choose_finder(kind: str) -> FaceFinder:
 
     if kind in ("keypoints", "frame"):
         return KeypointFaces() if kind == "keypoints" else WholeFrames()
-    if kind not in ("auto", "dlib", "mediapipe"):
-        stop(f"--detector {kind}: expected keypoints, frame, auto, dlib or mediapipe")
     from moodreel.faces.detect import DetectorSettings, open_detector
 
     return DetectedFaces(open_detector(DetectorSettings(kind=kind)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -302,7 +304,8 @@ def fit_end_to_end(
     run.mkdir(parents=True, exist_ok=True)
     write_json(run / "recipe.json", recipe.to_dict())
     _quiet()
-    fit(module, loaders, recipe, run, resume=(run / "last.ckpt").is_file())
+    with contextlib.redirect_stdout(sys.stderr):  # where progress belongs
+        fit(module, loaders, recipe, run, resume=(run / "last.ckpt").is_file())
     net = load_run(run)[1]
     assert isinstance(net, Kavan)
     epoch = int(read_run_best(run)["epoch"])

@@ -24,12 +24,18 @@ from moodreel.lab.ablation.tables import (
     to_csv,
     to_markdown,
 )
+from moodreel.lab.evaluate import ENOUGH_OTHER
 from moodreel.runtime.files import replace_file
 
 NOTE_1 = (
     "The paper's text gives 63.55 to Soft-Att + LSTM and 62.55 to ResNet-50 + HS-LSTM, its Table 1 the "
     "reverse; the column shows the table's. Rows without a class head (all but MTL and the SVM) get their "
     "accuracy from the quadrant of their strongest intensity."
+)
+
+NO_TABLE = (
+    f"No emotion has {ENOUGH_OTHER} test labels that differ from its most common one, so there is no nMSE to "
+    "report.\n"
 )
 
 NOTE_2 = (
@@ -80,7 +86,7 @@ def _compose(study: Study, lines: Sequence[Line], tables: Mapping[str, list[list
         "",
         "## Table 2: nMSE",
         "",
-        to_markdown(tables["table2"]),
+        to_markdown(tables["table2"]) if len(tables["table2"]) > 1 else NO_TABLE,
         " ".join([NOTE_2, *_say_faces(results)]),
         "",
         "Mean ± sample standard deviation over the splits.",
