@@ -6,7 +6,7 @@ from pathlib import Path
 
 import moodreel
 
-LAB = ("torch", "torchvision", "lightning", "onnx", "scipy")
+LAB = ("torch", "torchvision", "lightning", "onnx", "scipy", "numba")
 present = [name for name in LAB if importlib.util.find_spec(name)]
 assert not present, f"the core install brought {present}"
 ROOT = Path(moodreel.__file__).parent

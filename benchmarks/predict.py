@@ -20,19 +20,17 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from machine import describe_machine, name_commit
 from PIL import Image
 from safetensors.torch import load as load_weights
 
@@ -48,6 +46,7 @@ from moodreel.runtime.engine import count_cores
 ROOT = Path(__file__).resolve().parents[1]
 PLAIN = {".gif", ".png", ".apng", ".webp", ".jpg", ".jpeg"}
 """What Pillow reads too; other files are left out."""
+PACKAGES = ("moodreel", "numpy", "pillow", "onnxruntime", "torch")
 
 
 def sample_ours(path: str, info: BundleInfo) -> np.ndarray:
@@ -139,35 +138,13 @@ def find_files(arguments: Sequence[str], info: BundleInfo) -> tuple[list[str], i
     return files, left_out
 
 
-def describe_machine(threads: int) -> dict[str, Any]:
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        cpu = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), cpu)
-    packages = ("moodreel", "numpy", "pillow", "onnxruntime", "torch")
-    return {
-        "cpu": cpu,
-        "cores": count_cores(),
-        "threads": threads,
-        "load_at_start": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-    }
-
-
-def name_commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     bundle = read_bundle(options.model)
     info = bundle.info
     if info.system != "kavan" or info.sampling.count is None:
         raise SystemExit(f"{options.model}: expected a kavan bundle, which samples by segments")
     threads = options.threads or count_cores()
-    machine = describe_machine(threads)
+    machine = {**describe_machine(PACKAGES), "threads": threads}
     files, left_out = find_files(options.inputs, info)
     if not files:
         raise SystemExit(f"nothing to measure: no file that both ways read ({left_out} left out)")

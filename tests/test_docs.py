@@ -40,10 +40,17 @@ def list_names(path):
 
 
 def list_commands(text):
-    """(verb, its options) of every ``moodreel VERB ...`` in code."""
+    """(verb, its options, the text they are in) of every ``moodreel VERB ...`` in code."""
     for block, span in CODE.findall(text):
         for verb, rest in COMMAND.findall((block or span).replace("\\\n", " ")):
-            yield verb, OPTION.findall(rest)
+            yield verb, OPTION.findall(rest), rest
+
+
+def find_command(verb, rest):
+    """The command that a text names; of a group such as ``votes``, the verb that follows."""
+    found = typer.main.get_command(app).commands[verb]
+    words = re.findall(r"^ +([a-z]+)\b", rest)
+    return found.commands[words[0]] if words and hasattr(found, "commands") else found
 
 
 @each_doc
@@ -68,9 +75,10 @@ def test_named_code_exists(doc):
 @each_doc
 def test_options_are_those_of_the_verb(doc):
     verbs = typer.main.get_command(app).commands
-    for verb, options in list_commands(doc.read_text("utf-8")):
+    for verb, options, rest in list_commands(doc.read_text("utf-8")):
         assert verb in verbs, f"moodreel {verb}"
-        known = {option for parameter in verbs[verb].params for option in parameter.opts} | {"--help"}
+        command = find_command(verb, rest)
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         assert set(options) <= known, f"moodreel {verb}"
 
 
@@ -86,10 +94,12 @@ def test_every_equation_of_kavan_is_in_its_table():
 
 
 def test_what_the_checks_find():
-    assert list(list_commands("`moodreel train X --data M`\n```\nmoodreel a --b \\\n --c && x --d\n```")) == [
-        ("train", ["--data"]),
-        ("a", ["--b", "--c"]),
-    ]
+    text = "`moodreel train X --data M`\n```\nmoodreel a --b \\\n --c && x --d\n```"
+    assert [found[:2] for found in list_commands(text)] == [("train", ["--data"]), ("a", ["--b", "--c"])]
+    assert find_command("votes", " score V.csv --out S.csv").name == "score"
+    assert find_command("votes", "").name == "votes"
+    with pytest.raises(KeyError):
+        find_command("votes", " count V.csv")
     names = list_names(Path(__file__))
     assert {"ROOT", "list_names", "test_links_lead_somewhere"} <= names
     assert "nobody" not in names

@@ -32,6 +32,7 @@ from moodreel.lab.data.toon_programmes import (
 )
 from moodreel.lab.data.toon_raters import TRACE_STEP, cast_votes, detect_keypoints, rate_valence
 from moodreel.lab.data.toon_sheet import draw_sheet
+from moodreel.labels.votes_table import read_votes
 from moodreel.media import read_clip
 
 
@@ -338,6 +339,9 @@ class TestFiles:
         assert all(v["left"] != v["right"] for v in votes)
         times = [v["time"] for v in votes]
         assert times == sorted(times)
+        held = read_votes(toons / "votes.csv")
+        assert (len(held.votes), held.bad) == (len(votes), ())
+        assert set(held.votes.voters) == {v["voter"] for v in votes}
 
     def test_same_seed_same_bytes_with_any_number_of_workers(self, tmp_path):
         write_toon(tmp_path / "a", clips=6, seed=1, workers=1)

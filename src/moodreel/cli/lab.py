@@ -57,15 +57,19 @@ def evaluate(
     data: Manifests,
     split: Annotated[str, typer.Option(metavar="NAME", help="Split of the manifest, or all.")] = "test",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the scores: .json.")] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="RUN|BUNDLE", help="Paired differences from another one instead.")
+    ] = None,
 ) -> None:
     """Measure a run or a bundle (needs the "lab" extra)."""
     if out is not None and not out.parent.is_dir():
         stop(f"--out {out}: no folder {out.parent}")
     with needs_lab("evaluate"):
+        from moodreel.lab.compare import compare
         from moodreel.lab.evaluate import evaluate as run
 
-        scores = run(target, data, split)
-    from moodreel.report.terminal import Style, format_scores
+        scores = run(target, data, split) if against is None else compare(target, against, data, split)
+    from moodreel.report.terminal import Style, format_differences, format_scores
 
     if out is not None:
         import json
@@ -74,7 +78,7 @@ def evaluate(
 
         with replace_file(out) as file:
             file.write(json.dumps(scores, indent=2, ensure_ascii=False).encode() + b"\n")
-    write(format_scores(scores, Style(sys.stdout)))
+    write((format_scores if against is None else format_differences)(scores, Style(sys.stdout)))
     if any(entry["failed"] for entry in scores.values()):
         raise typer.Exit(FAILED)
 

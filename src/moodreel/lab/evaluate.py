@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from moodreel.errors import DataError
 from moodreel.faces.openpose import read_keypoints
 from moodreel.lab import metrics
 from moodreel.lab.data.labels import label_arrays
-from moodreel.lab.data.manifest import Row, read_manifest
+from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.losses import ranking_errors
 from moodreel.lab.pointing import score_pointing
 from moodreel.media import frames_showing, open_media
-from moodreel.runtime.recognizer import load
+from moodreel.runtime.recognizer import Recognizer, load
 from moodreel.runtime.schema import BundleInfo
 from moodreel.types import Result
 
@@ -51,30 +51,46 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test") -> dict[str
     Raises:
         DataError, BundleError: a manifest or the target is wrong.
     """
-    if (Path(target) / "recipe.json").is_file():
-        from moodreel.lab.export import export
-
-        with tempfile.TemporaryDirectory() as folder:
-            bundle = Path(folder) / "run"
-            export(Path(target), bundle, score=False)
-            return evaluate(str(bundle), data, split)
-    recognizer = load(target)
+    recognizer = open_target(target)
     score = {"kavan": _score_kavan, "face": _score_face}[recognizer.info.system]
     scores: dict[str, Any] = {}
-    for path in data:
-        manifest = read_manifest(path)
+    for manifest in map(read_manifest, data):
         rows = list(manifest.rows) if split == "all" else manifest.select(split)
-        results = list(recognizer.map(row.clip for row in rows))
-        pairs = [(row, r) for row, r in zip(rows, results, strict=True) if r.ok]
+        pairs = predict_rows(recognizer, rows)
         if not pairs:
-            raise DataError(f"{path}: none of the {len(rows)} clips could be read: {results[0].error}")
-        name = str(path) if manifest.name in scores else manifest.name  # two folders of one name
-        scores[name] = {
+            raise DataError(f"{manifest.path}: none of the {len(rows)} clips could be read")
+        scores[name_manifest(manifest, scores)] = {
             "clips": len(pairs),
             "failed": len(rows) - len(pairs),
             **score(recognizer.info, pairs),
         }
     return scores
+
+
+def open_target(target: str) -> Recognizer:
+    """The recogniser of a run (as it would be exported) or a bundle.
+
+    Raises:
+        DataError, BundleError: it is neither.
+    """
+    if not (Path(target) / "recipe.json").is_file():
+        return load(target)
+    from moodreel.lab.export import export
+
+    with tempfile.TemporaryDirectory() as folder:
+        export(Path(target), Path(folder) / "run", score=False)
+        return load(str(Path(folder) / "run"))
+
+
+def predict_rows(recognizer: Recognizer, rows: Sequence[Row]) -> list[tuple[Row, Result]]:
+    """Rows with their results, in order; rows that cannot be read are left out."""
+    results = recognizer.map(row.clip for row in rows)
+    return [(row, r) for row, r in zip(rows, results, strict=True) if r.ok]
+
+
+def name_manifest(manifest: Manifest, taken: Container[str]) -> str:
+    """Short name of a manifest among others: its path where two folders have one name."""
+    return str(manifest.path) if manifest.name in taken else manifest.name
 
 
 def _score_face(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
@@ -170,7 +186,7 @@ def _score_kavan(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> dict[
         out["calibration_error"] = metrics.expected_calibration_error(confidence, right)
     faces = [(row, r) for row, r in pairs if "ekman" in row.labels]
     if faces:
-        out |= _score_classes(np.array([_strongest_class(r) for _, r in faces]), faces)
+        out |= _score_classes(np.array([strongest_class(r) for _, r in faces]), faces)
     return out | _score_attention(pairs) | {"emotions": scores}
 
 
@@ -206,7 +222,7 @@ def _score_attention(pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
     return out
 
 
-def _strongest_class(result: Result) -> int:
+def strongest_class(result: Result) -> int:
     """Ekman class of the strongest mapped emotion; neutral when none is above 0."""
     values = {ours: result.emotions[theirs] for ours, theirs in EKMAN_TO_GIFGIF.items()}
     strongest = max(values, key=lambda name: -2.0 if values[name] is None else float(values[name] or 0.0))

@@ -47,6 +47,7 @@ def plot_emotions(result: Result) -> Figure:
     """
     scores = _get_scores(result)
     signed = bool(result.emotions)
+    lowest = -1.0 if signed else 0.0  # where bars begin: not felt at all
     names = list(scores)
     if signed:
         names.sort(key=lambda name: QUADRANTS.index(QUADRANT_OF[name]))
@@ -54,25 +55,20 @@ def plot_emotions(result: Result) -> Figure:
     axes = figure.subplots()
     for place, name in enumerate(names):
         score = scores[name]
+        gap = 0.02 * (1 + signed)
         if score is None:
-            axes.text(0.02 * (1 + signed), place, "not scored", va="center", fontsize=8, color=NEUTRAL.light)
+            axes.text(lowest + gap, place, "not scored", va="center", fontsize=8, color=NEUTRAL.light)
             continue
-        axes.barh(place, score, height=0.62, color=find_colour(name).light)
-        outside = score + (0.02 if score >= 0 else -0.02) * (1 + signed)
-        axes.text(
-            outside,
-            place,
-            f"{round(score, 2) + 0.0:+.2f}" if signed else f"{score:.2f}",
-            va="center",
-            ha="left" if score >= 0 else "right",
-            fontsize=8,
-            color=INK,
-        )
+        axes.barh(place, score - lowest, left=lowest, height=0.62, color=find_colour(name).light)
+        text = f"{round(score, 2) + 0.0:+.2f}" if signed else f"{score:.2f}"
+        axes.text(score + gap, place, text, va="center", ha="left", fontsize=8, color=INK)
     axes.set_yticks(range(len(names)), [label_name(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlim((-1.15, 1.15) if signed else (0, 1.12))
+    axes.set_xlim((-1, 1.24) if signed else (0, 1.12))
     axes.set_xlabel("intensity" if signed else "probability")
-    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.axvline(lowest, color=INK, linewidth=0.8)
+    if signed:
+        axes.axvline(0, color=INK, linewidth=0.5, linestyle=":")
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     if signed:
