@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from moodreel.errors import DataError
-from moodreel.lab.data.gifgif import import_gifgif, main, read_scores
+from moodreel.lab.data.gifgif import import_gifgif, main, rate_items, read_scores
 from moodreel.lab.data.manifest import read_manifest
 from moodreel.media import write_gif
 
@@ -67,6 +67,23 @@ def test_mu_becomes_a_score(tmp_path):
     scores, problems = read_scores(tmp_path / "s.csv")
     assert scores == {"a": {"anger": 0.0, "fear": 1.0, "guilt": -1.0, "shame": pytest.approx(0.2)}}
     assert problems == []
+
+
+def test_votes_are_rated(place):
+    """One vote: TrueSkill's first step with its usual settings, whose result is widely printed."""
+    (place / "votes.csv").write_text(
+        "emotion,left,right,choice\nanger,a,b,left\njoy,a,b,left\nfear,c,d,maybe\n"
+    )
+    scores, problems = rate_items(place / "votes.csv")
+    assert scores["a"]["anger"] == pytest.approx(29.39583 / 25 - 1, abs=1e-4)
+    assert scores["b"]["anger"] == pytest.approx(20.60417 / 25 - 1, abs=1e-4)
+    assert set(scores) == {"a", "b"}
+    assert any("votes.csv:4: " in line for line in problems)
+    assert any("'joy'" in line for line in problems)
+    arguments = [str(place / "gifs"), "--votes", str(place / "votes.csv"), "--out", str(place / "out")]
+    assert main(arguments) == 1
+    rows = read_manifest(place / "out" / "manifest.csv").rows
+    assert [row.clip.stem for row in rows] == ["a", "b"]
 
 
 def test_bad_rows_are_named_and_the_rest_is_read(tmp_path):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +16,6 @@ from moodreel.cli.console import FAILED, complain, needs_lab, stop, write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from moodreel.lab.ablation.folder import Study
-    from moodreel.lab.models.baselines import FaceFinder
 
 _SYSTEMS = ("kavan",)
 _DETECTORS = ("keypoints", "frame", "auto", "dlib", "mediapipe")
@@ -95,7 +94,8 @@ def ablate(
             if done == total:
                 bars.pop(total).clear()
 
-        study = run(options, _choose_finder(detector), complain, advance)
+        with _open_finder(detector) as finder:
+            study = run(options, finder, complain, advance)
         written = write_report(study)
         for name, figure in _draw(study):
             figure.savefig(out / name)
@@ -110,17 +110,20 @@ def ablate(
         raise typer.Exit(FAILED)
 
 
-def _choose_finder(kind: str) -> FaceFinder:
+@contextmanager
+def _open_finder(kind: str) -> Iterator[Any]:
     from moodreel.lab.models.baselines import DetectedFaces, KeypointFaces, WholeFrames
 
     if kind in ("keypoints", "frame"):
-        return KeypointFaces() if kind == "keypoints" else WholeFrames()
+        yield KeypointFaces() if kind == "keypoints" else WholeFrames()
+        return
     from moodreel.faces.detect import DetectorSettings, open_detector
 
-    return DetectedFaces(open_detector(DetectorSettings(kind=kind)))
+    with open_detector(DetectorSettings(kind=kind)) as detector:
+        yield DetectedFaces(detector)
 
 
-def _draw(study: Study) -> Iterator[tuple[str, Figure]]:
+def _draw(study: Any) -> Iterator[tuple[str, Figure]]:
     """Pictures of a study, by the names of their files."""
     from moodreel.lab.ablation.rows import WITHHELD
     from moodreel.lab.ablation.tables import list_lines

@@ -1,8 +1,8 @@
 """A folder of GIFs with pairwise ratings as a manifest: GIFGIF's layout, as KAVAN Sec. 4.1 describes it.
 
-``python -m moodreel.lab.data.gifgif GIFS --scores SCORES.csv [--openpose DIR] --out DIR`` writes
-``manifest.csv`` and, from OpenPose's output, ``keypoints/NAME.json`` under the last. The GIFs stay where they
-are. What is missing is listed, the rest is done.
+``python -m moodreel.lab.data.gifgif GIFS --votes VOTES.csv | --scores SCORES.csv [--openpose DIR] --out DIR``
+writes ``manifest.csv`` and, from OpenPose's output, ``keypoints/NAME.json`` under the last. The GIFs stay
+where they are. What is missing is listed, the rest is done.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from moodreel.emotions import GIFGIF_17
 from moodreel.errors import DataError, MoodreelError
 from moodreel.faces.detect import DetectorSettings
 from moodreel.lab.data.manifest import Row, write_manifest
+from moodreel.labels.votes import score_mu, score_votes
+from moodreel.labels.votes_table import read_votes
 from moodreel.runtime.keypoints import write_keypoints
 
 NAMED = 5
@@ -75,7 +77,7 @@ def read_scores(path: Path) -> tuple[dict[str, dict[str, float]], list[str]]:
         except ValueError:
             value = math.nan
         if source == "mu" and math.isfinite(value):
-            value = min(max(value, 0.0), 50.0) / 25 - 1
+            value = float(score_mu(np.array(value)))
         if not item:
             problems.append(f"{where}: no item")
         elif emotion not in GIFGIF_17:
@@ -88,6 +90,28 @@ def read_scores(path: Path) -> tuple[dict[str, dict[str, float]], list[str]]:
             problems.append(f"{where}: {item} has a score of {emotion} already")
         else:
             scores.setdefault(item, {})[emotion] = value
+    return scores, problems
+
+
+def rate_items(path: Path) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Reads ``emotion,left,right,choice`` votes and rates the items by TrueSkill (KAVAN Sec. 4.1).
+
+    Returns:
+        as :func:`read_scores`; an emotion that GIFGIF does not have is left out, one line for all its votes.
+
+    Raises:
+        DataError: the file cannot be read, or is no file of votes.
+    """
+    file = read_votes(path)
+    problems = [f"{path}:{row.line}: {row.reason}" for row in file.bad]
+    ratings = score_votes(file.votes)
+    scores: dict[str, dict[str, float]] = {}
+    for emotion, item, score in zip(ratings.emotion, ratings.item, ratings.score, strict=True):
+        name = ratings.emotions[emotion]
+        if name in GIFGIF_17:
+            scores.setdefault(ratings.items[item], {})[name] = float(score)
+    for name in sorted(set(ratings.emotions) - set(GIFGIF_17)):
+        problems.append(f"{path}: emotion {name!r}: none of the 17 of GIFGIF")
     return scores, problems
 
 
@@ -153,12 +177,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of this module; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m moodreel.lab.data.gifgif", description=__doc__)
     parser.add_argument("gifs", type=Path, help="folder of NAME.gif")
-    parser.add_argument("--scores", type=Path, required=True, help="CSV: item,emotion,mu,sigma,score,votes")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--votes", type=Path, help="CSV: emotion,left,right,choice")
+    source.add_argument("--scores", type=Path, help="CSV: item,emotion,mu,sigma,score,votes")
     parser.add_argument("--openpose", type=Path, help="folder with OpenPose's JSON files")
     parser.add_argument("--out", type=Path, required=True, help="folder for manifest.csv and keypoints")
     options = parser.parse_args(arguments)
     try:
-        scores, problems = read_scores(options.scores)
+        scores, problems = rate_items(options.votes) if options.votes else read_scores(options.scores)
         found = import_gifgif(options.gifs, scores, options.out, options.openpose)
     except MoodreelError as error:
         print(f"moodreel: {error}", file=sys.stderr)
