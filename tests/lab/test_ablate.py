@@ -182,6 +182,23 @@ def test_a_killed_study_goes_on_to_the_same_tables(study, options, tmp_path, mon
         assert (again.out / name).read_bytes() == (options.out / name).read_bytes(), name
 
 
+def test_keypoints_are_withheld_from_one_row_alone(options, tmp_path, monkeypatch):
+    seen = {}
+    plain = ablate_module.fit_cached
+
+    def note(clips, split, recipe, model, hidden=()):
+        seen[len(seen)] = sorted(hidden)
+        return plain(clips, split, recipe, model, hidden)
+
+    monkeypatch.setattr(ablate_module, "fit_cached", note)
+    few = ("mtl", "mtl-withheld")
+    mine = replace(options, out=tmp_path / "s", cache=options.out / "features", rows=few, splits=1)
+    done = ablate(mine)
+    assert seen == {0: [], 1: list(range(0, CLIPS, 3))}  # every third clip is a cat
+    for result in done.results:
+        assert set(result["attention"]) == {"test clips, keypoints shown", "test clips, keypoints withheld"}
+
+
 def test_more_splits_may_follow_and_leave_the_others_alone(study, options):
     more = ablate(replace(options, splits=3, rows=("mean",)))
     assert [r["split"] for r in more.results if r["row"] == "mean"] == [0, 1, 2]
