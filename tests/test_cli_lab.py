@@ -62,3 +62,52 @@ def test_wrong_commands_are_one_line(place, arguments, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """GIFs of twenty groups, one of them broken."""
+    from moodreel.media import write_gif
+
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(40):
+        frames = rng.integers(0, 255, (3, 24, 24, 3)).astype(np.uint8)
+        write_gif(tmp_path / f"{i}.gif", frames, np.full(3, 0.1))
+        scores = {name: float(rng.uniform(-1, 1)) for name in ("anger", "fear", "relief")}
+        rows.append(Row(tmp_path / f"{i}.gif", f"g{i // 2}", scores=scores))
+    (tmp_path / "5.gif").write_bytes(b"GIF89a?")
+    write_manifest(tmp_path / "m.csv", rows)
+    model = "[model]\ninput_size = 32\nframes = 2\ntiers = [2, 1]\nhidden = 4\n"
+    train = '[train]\nepochs = 1\nbatch = 4\nprecision = "32"\nkeep_by = "nmse"\n'
+    (tmp_path / "r.toml").write_text(model + train)
+    return tmp_path
+
+
+def test_ablate(clips):
+    command = ["ablate", "kavan", "--data", "m.csv", "--out", "s", "--recipe", "r.toml", "--splits", "1"]
+    command += ["--rows", "mean,histogram,mtl"]
+    done = moodreel(*command, folder=clips)
+    assert done.returncode == 1, done.stderr  # one clip is broken, all else done
+    assert "5.gif" in done.stderr
+    assert "1 clips could not be read" in done.stderr
+    assert done.stdout.startswith("# Ablation of KAVAN on m")
+    names = {path.name for path in (clips / "s").iterdir()}
+    assert {f"table{n}.{kind}" for n in (1, 2) for kind in ("md", "csv", "png")} <= names
+    assert {"report.md", "fig1.png", "fig5.png", "values.csv", "differences1.csv"} <= names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ablate", "sta", "--data", "m.csv", "--out", "s"], "ablate sta: expected kavan"),
+        (["ablate", "kavan", "--data", "m.csv", "--out", "a/b"], "no folder a"),
+        (["ablate", "kavan", "--data", "m.csv", "--out", "s", "--detector", "x"], "--detector x: expected"),
+    ],
+)
+def test_wrong_ablations_are_one_line(clips, arguments, message):
+    done = moodreel(*arguments, folder=clips)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (clips / "s").exists()

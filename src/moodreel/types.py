@@ -308,6 +308,31 @@ class Result:
         return (float(column) + 0.5) / width, (float(row) + 0.5) / height
 
 
+@dataclass(frozen=True, eq=False)
+class StudyCase:
+    """A clip of a study with its labels and what was predicted for it.
+
+    Attributes:
+        source: its path.
+        times: [T] seconds of the sampled frames.
+        target: emotion -> intensity; those without a label are absent.
+        category: quadrant by the labels, None where unknown.
+        predicted: emotion -> intensity, None without a prediction.
+        predicted_category: quadrant, None without a prediction.
+        heatmap: [T, h, w] M_t, made from keypoints; None without any.
+        attention: [T, h, w] predicted; None without any.
+    """
+
+    source: str
+    times: FloatArray
+    target: dict[str, float]
+    category: str | None
+    predicted: dict[str, float] | None = None
+    predicted_category: str | None = None
+    heatmap: Float32Array | None = None
+    attention: Float32Array | None = None
+
+
 def _check_shape(owner: str, name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise SettingsError(f"{owner}.{name}", list(array.shape), str(list(shape)))

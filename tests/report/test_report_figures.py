@@ -20,7 +20,8 @@ def texts(axes):
 def test_emotions(tmp_path):
     figure = plot_emotions(make_result("a/party.gif"))
     (axes,) = figure.axes
-    assert [round(bar.get_width(), 2) for bar in axes.patches] == [0.5, -0.5, -0.25]
+    assert [round(bar.get_width(), 2) for bar in axes.patches] == [1.5, 0.5, 0.75]  # from -1 on
+    assert {bar.get_x() for bar in axes.patches} == {-1}
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert [QUADRANT_OF[name] for name in names] == sorted(
         (QUADRANT_OF[name] for name in names), key=list(PALETTE).index

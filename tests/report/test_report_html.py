@@ -118,6 +118,10 @@ def test_text_equivalents(tmp_path):
         "anger": MINUS + "0.50",
         "sadness": MINUS + "0.25",
     }
+    # Bars begin at -1, so +0.50 fills three quarters of 200.
+    bar = r'<th scope="row">(\w+)</th><td class="bar"><svg.*?<rect x="0" y="1.5" width="([0-9.]+)"'
+    widths = re.findall(bar, page.source)
+    assert {k: float(v) for k, v in widths[:3]} == {"happiness": 150, "anger": 50, "sadness": 75}
     for svg in page.find("svg"):
         assert svg.get("aria-hidden") == "true" or svg.get("aria-label")
     labels = [svg["aria-label"] for svg in page.find("svg") if svg.get("role") == "img"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
+
+from moodreel.errors import MissingExtra
 
 FAILED = 1
 WRONG = 2
@@ -58,3 +61,14 @@ def collect(paths: Sequence[str]) -> list[str]:
     if inputs.repeated:
         complain(f"{inputs.repeated} inputs named twice, read once")
     return inputs.paths
+
+
+@contextmanager
+def needs_lab(verb: str) -> Iterator[None]:
+    """Turns the absence of a training library into the line that installs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("moodreel"):
+            raise
+        raise MissingExtra("lab", f"moodreel {verb} ({error.name})") from error

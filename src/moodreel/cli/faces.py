@@ -37,6 +37,9 @@ def keypoints(
     upsample: Annotated[
         int, typer.Option(metavar="N", help="dlib: double the frame N times; it sees faces from 80 px on.")
     ] = 1,
+    largest: Annotated[
+        int, typer.Option(metavar="PX", help="dlib: the longer side is at most so long while it looks.")
+    ] = 1280,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -47,7 +50,7 @@ def keypoints(
         float | None, typer.Option(metavar="R", help="Look at R frames a second; default: every frame.")
     ] = None,
     gap: Annotated[
-        float, typer.Option(metavar="S", help="A face out of sight for up to S seconds stays the same.")
+        float, typer.Option(metavar="S", help="A face that frames lack for up to S seconds stays the same.")
     ] = 0.5,
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Processes; default: one a core, at most 8.")
@@ -78,6 +81,7 @@ def keypoints(
         files=openpose,
         model=model_file,
         upsample=upsample,
+        largest=largest,
         threshold=threshold,
     )
     tracking = TrackSettings(gap=gap)

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from moodreel.cli.console import FAILED, complain, stop, write
-from moodreel.errors import MissingExtra
-
-
-@contextmanager
-def _lab(verb: str) -> Iterator[None]:
-    """Turns the absence of a training library into the line that installs it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("moodreel"):
-            raise
-        raise MissingExtra("lab", f"moodreel {verb} ({error.name})") from error
-
+from moodreel.cli.console import FAILED, complain, needs_lab, stop, write
 
 Manifests = Annotated[list[Path], typer.Option(metavar="MANIFEST", help="CSV or Parquet; may be repeated.")]
 
@@ -39,7 +24,7 @@ def synth(
     """Draw the toon data set: cartoon clips with known emotions (needs the "lab" extra)."""
     from moodreel.report.terminal import Progress
 
-    with _lab("synth"):
+    with needs_lab("synth"):
         from moodreel.lab.data.toon import write_toon
 
         progress = Progress(sys.stderr, clips)
@@ -61,7 +46,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in RUN.")] = False,
 ) -> None:
     """Train a system (needs the "lab" extra)."""
-    with _lab("train"):
+    with needs_lab("train"):
         from moodreel.lab.train import train as run
 
         run(system, data, out, recipe, init, resume)
@@ -79,7 +64,7 @@ def evaluate(
     """Measure a run or a bundle (needs the "lab" extra)."""
     if out is not None and not out.parent.is_dir():
         stop(f"--out {out}: no folder {out.parent}")
-    with _lab("evaluate"):
+    with needs_lab("evaluate"):
         from moodreel.lab.compare import compare
         from moodreel.lab.evaluate import evaluate as run
 
@@ -103,7 +88,7 @@ def export(
     out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to write.")],
 ) -> None:
     """Turn a training run into a bundle (needs the "lab" extra)."""
-    with _lab("export"):
+    with needs_lab("export"):
         from moodreel.lab.export import export as make_bundle
 
         make_bundle(run, out)

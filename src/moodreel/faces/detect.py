@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -118,8 +119,9 @@ def choose_detector(settings: DetectorSettings) -> DetectorSettings:
     return replace(settings, kind=kind, model=model)
 
 
-def open_detector(settings: DetectorSettings) -> Detector:
-    """The detector of some settings.
+@contextmanager
+def open_detector(settings: DetectorSettings) -> Iterator[Detector]:
+    """Opens the detector of some settings, and closes it when the block ends.
 
     Raises:
         MissingExtra: what is needed is not installed.
@@ -129,13 +131,17 @@ def open_detector(settings: DetectorSettings) -> Detector:
     if chosen.files is not None:
         from moodreel.faces.openpose import OpenPoseFiles
 
-        return OpenPoseFiles(chosen.files)
+        yield OpenPoseFiles(chosen.files)
+        return
     assert chosen.model is not None
-    if chosen.kind == "mediapipe":
+    if chosen.kind == "dlib":
+        yield Dlib(chosen.model, chosen.upsample, chosen.largest, chosen.threshold or 0.0)
+    else:
         from moodreel.faces.mediapipe import MediaPipe, open_landmarker
 
-        return MediaPipe(open_landmarker(chosen.model, 0.5 if chosen.threshold is None else chosen.threshold))
-    return Dlib(chosen.model, chosen.upsample, chosen.largest, chosen.threshold or 0.0)
+        threshold = 0.5 if chosen.threshold is None else chosen.threshold
+        with open_landmarker(chosen.model, threshold) as find:
+            yield MediaPipe(find)
 
 
 class Dlib:

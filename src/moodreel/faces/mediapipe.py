@@ -8,7 +8,6 @@ import os
 import secrets
 import sys
 import urllib.request
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,9 +30,6 @@ MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff
 
 MOST_FACES = 16
 """Faces that are looked for in a frame."""
-
-MESH = 478
-"""Points of the mesh: 468 of the face, 5 of each iris."""
 
 INDICES = np.array([
     127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356,  # jaw
@@ -78,14 +74,17 @@ def _surround(points: FloatArray) -> FloatArray:
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
-def open_landmarker(model: Path, threshold: float = 0.5) -> Callable[[UInt8Array], list[FloatArray]]:
-    """Opens a Face Landmarker bundle.
+@contextmanager
+def open_landmarker(
+    model: Path, threshold: float = 0.5
+) -> Iterator[Callable[[UInt8Array], list[FloatArray]]]:
+    """Opens a Face Landmarker bundle, and closes it when the block ends.
 
     Args:
         model: the .task file.
         threshold: confidence from which something is a face, 0 to 1.
 
-    Returns:
+    Yields:
         A function of a frame, as :class:`MediaPipe` wants it.
 
     Raises:
@@ -115,10 +114,12 @@ def open_landmarker(model: Path, threshold: float = 0.5) -> Callable[[UInt8Array
         faces = landmarker.detect(image).face_landmarks
         return [np.array([(point.x, point.y) for point in face], dtype=np.float64) for face in faces]
 
-    weakref.finalize(find, landmarker.close)  # closed by the interpreter's end it fails, loudly
-    with _hush():
-        find(np.zeros((64, 64, 3), np.uint8))
-    return find
+    try:
+        with _hush():
+            find(np.zeros((64, 64, 3), np.uint8))
+        yield find
+    finally:
+        landmarker.close()  # left to the interpreter's end it fails, loudly
 
 
 @contextmanager

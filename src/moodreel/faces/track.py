@@ -19,7 +19,8 @@ class TrackSettings:
     """How faces are joined.
 
     Attributes:
-        gap: seconds that a face may be out of sight and still keep its id.
+        gap: seconds between two sights of a face that keeps its id though frames between them lack it. From
+            one frame that is looked at to the next it may always go on, however far apart they are.
         overlap: intersection over union from which two boxes are one face.
         reach: boxes that overlap less are one face when their centres are at most this many sides apart (a
             side is the root of an area, averaged over the two) ...
@@ -117,9 +118,15 @@ def track_faces(
         raise SettingsError("times", when.tolist()[:8], "non-decreasing seconds")
     tracks: list[_Track] = []
     live: list[_Track] = []
+    before = -1
     for number, time, found in zip(index.tolist(), when.tolist(), faces, strict=True):
         rest = sorted(found, key=_rank)
-        live = [track for track in live if time - track.times[-1] <= settings.gap + 1e-9]
+        live = [
+            track
+            for track in live
+            if track.frames[-1] == before or time - track.times[-1] <= settings.gap + 1e-9
+        ]
+        before = number
         expected = [(track, track.predict(time, settings.window)) for track in live]
         pairs = [
             (likeness, -track.id, -place, track, face)
@@ -172,7 +179,7 @@ class _Track:
         if spread <= 0:
             return last
         centres = np.array([(face.box[:2] + face.box[2:]) / 2 for face in self.faces[begin:]])
-        slope = seen @ (centres - centres.mean(axis=0)) / spread
+        slope: FloatArray = seen @ (centres - centres.mean(axis=0)) / spread
         ahead = min(time - self.times[-1], self.times[-1] - self.times[begin])
         return last + np.tile(slope * ahead, 2)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+from moodreel.emotions import GIFGIF_17
 
 Floats = NDArray[np.float64]
 
@@ -133,3 +135,31 @@ def bootstrap_interval(
     ]
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def tell_apart(
+    predicted: ArrayLike, target: ArrayLike, known: ArrayLike, pairs: Sequence[tuple[str, str]]
+) -> list[tuple[int, bool]]:
+    """Which member of a pair of emotions a clip shows: the one with the higher prediction.
+
+    Args:
+        predicted, target: [N, 17] intensities.
+        known: [N, 17] bool.
+        pairs: of emotions that, say, only the order of the frames tells apart; each in one pair at most.
+
+    Returns:
+        (row, whether rightly told) of every clip whose strongest known emotion belongs to a pair and is above
+        all others, in order. Two equal predictions tell nothing apart: wrong.
+    """
+    partner = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
+    predicted, target = np.asarray(predicted, float), np.asarray(target, float)
+    strengths = np.where(np.asarray(known, bool), target, -np.inf)
+    told = []
+    for row in range(len(target)):
+        shown = int(strengths[row].argmax())
+        if np.count_nonzero(strengths[row] == strengths[row, shown]) > 1:
+            continue  # a neutral face, or nothing known
+        other = partner.get(GIFGIF_17[shown])
+        if other is not None:
+            told.append((row, bool(predicted[row, shown] > predicted[row, GIFGIF_17.index(other)])))
+    return told

@@ -22,7 +22,7 @@ from moodreel.lab.losses import (
     total_loss,
 )
 from moodreel.lab.models.face_cnn import FaceCNN
-from moodreel.lab.models.kavan import Kavan
+from moodreel.lab.models.kavan import Kavan, KavanOutput
 from moodreel.lab.settings import FaceSettings, KavanSettings, TrainSettings
 
 
@@ -173,10 +173,17 @@ class KavanModule(TrainModule):
         self.register_buffer("variance", variance)
         self._seen: list[dict[str, Tensor]] = []
 
+    def look(self, batch: Batch) -> KavanOutput:
+        """What the network says of a batch: of its frames, or of stored features of its backbone."""
+        if "features" in batch:
+            return self.net.read(batch["features"].float())
+        out: KavanOutput = self.net(self.net.normalise(batch["frames"]))
+        return out
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""
         model = self.model_settings
-        out = self.net(self.net.normalise(batch["frames"]))
+        out = self.look(batch)
         intensities, logits = out.intensities[:, -1], out.logits[:, -1]
         scores, known = batch["scores"], batch["known"]
         parts = {"nmse": nmse_loss(intensities, scores, known, self.variance)}
@@ -204,14 +211,17 @@ class KavanModule(TrainModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Keeps predictions and labels."""
-        out = self.net(self.net.normalise(batch["frames"]))
+        out = self.look(batch)
         kept = {name: batch[name] for name in ("scores", "known", "category", "supervised", "heatmap")}
         kept |= {"intensities": out.intensities[:, -1], "logits": out.logits[:, -1]}
         kept["attention"] = batch["heatmap"] if out.attention is None else out.attention
         self._seen.append({name: value.cpu() for name, value in kept.items()})
 
     def validation_scores(self) -> dict[str, float]:
-        """Concordance per emotion and on average ("score"), nMSE, quadrant accuracy, Eq. 11 and Eq. 7."""
+        """Concordance per emotion and on average, L_RG, nMSE, quadrant accuracy, Eq. 11 and Eq. 7.
+
+        "score" is the mean concordance, or -L_RG where the settings keep weights by nMSE.
+        """
         seen = {name: torch.cat([kept[name] for kept in self._seen]) for name in self._seen[0]}
         predicted, target, known = seen["intensities"], seen["scores"], seen["known"]
         scores = {}
@@ -220,11 +230,15 @@ class KavanModule(TrainModule):
             if rows.sum() > 1 and bool(self.net.supervised_emotions[e]):
                 scores[f"concordance_{name}"] = metrics.concordance(predicted[rows, e], target[rows, e])
         scores = {name: value for name, value in scores.items() if not math.isnan(value)}
-        each = metrics.nmse(predicted, target, known & self.net.supervised_emotions)
+        supervised = known & self.net.supervised_emotions.cpu()
+        each = metrics.nmse(predicted, target, supervised)
+        regression = float(nmse_loss(predicted, target, supervised, self.variance.cpu()))
+        mean_concordance = sum(scores.values()) / max(1, len(scores))
         labelled = seen["category"] >= 0
         return {
             **scores,
-            "score": sum(scores.values()) / max(1, len(scores)),
+            "score": -regression if self.settings.keep_by == "nmse" else mean_concordance,
+            "regression": regression,
             "nmse": float(each[each == each].mean()),
             "quadrant_accuracy": metrics.accuracy(
                 seen["logits"][labelled].argmax(1), seen["category"][labelled]

@@ -48,6 +48,9 @@ class TrainSettings:
     """Labelled validation rows to use (kavan), evenly spread; 0 takes all."""
     shares: tuple[float, ...] = ()
     """How much of an epoch each manifest gives, in the order of --data (kavan); empty: by its rows."""
+    keep_by: str = "score"
+    """What the kept weights were best at on validation: "score", the system's own (kavan: concordance; face:
+    accuracy and F1), or "nmse" (kavan: L_RG, with the training targets' variance)."""
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
@@ -65,6 +68,7 @@ class TrainSettings:
         _require(
             good and (not self.shares or sum(self.shares) > 0), "train.shares", self.shares, "numbers >= 0"
         )
+        _require(self.keep_by in ("score", "nmse"), "train.keep_by", self.keep_by, "'score' or 'nmse'")
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,12 @@ class Recipe:
     """Settings of the network."""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Settings of the training."""
+
+    def __post_init__(self) -> None:
+        allowed = ("score", "nmse") if isinstance(self.model, KavanSettings) else ("score",)
+        _require(
+            self.train.keep_by in allowed, "train.keep_by", self.train.keep_by, f"'score', of {self.system}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values; :func:`recipe_from_dict` reads it back."""

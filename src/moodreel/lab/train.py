@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
@@ -49,6 +50,9 @@ from moodreel.runtime.bundle import read_bundle
 from moodreel.runtime.files import replace_file
 from moodreel.types import FloatArray
 
+Loaders = tuple[Any, Any]
+"""Of training and of validation."""
+
 
 class KeepBest(Callback):
     """Writes the weights that validate best. Must stand before the weight averaging in the list of
@@ -69,7 +73,7 @@ class KeepBest(Callback):
         if scores["score"] > self.best:
             self.best = scores["score"]
             _write_weights(self.run / "best.safetensors", pl_module.net)
-            _write_json(
+            write_json(
                 self.run / "best.json",
                 {"epoch": trainer.current_epoch, "validation": scores, **pl_module.facts()},
             )
@@ -109,18 +113,31 @@ def train(
     _check_leaks(manifests)
     pl.seed_everything(chosen.train.seed, verbose=False)
     out.mkdir(parents=True, exist_ok=True)
-    _write_json(out / "recipe.json", chosen.to_dict())
+    write_json(out / "recipe.json", chosen.to_dict())
     facts = [_describe_source(m, chosen) for m in manifests]
     if resume and [e["sha256"] for e in read_run_data(out)] != [m.digest for m in manifests]:
         raise DataError(f"{out}: the manifests are not those the run was started with (see data.json)")
-    _write_json(out / "data.json", facts)
+    write_json(out / "data.json", facts)
     module, loaders = _build(chosen, manifests)
     if init is not None:
         start_from(module.net, init)
         digest = hashlib.sha256(_read_weights(init)).hexdigest()
-        _write_json(out / "start.json", {"name": Path(init).name, "sha256": digest})
+        write_json(out / "start.json", {"name": Path(init).name, "sha256": digest})
+    fit(module, loaders, chosen, out, resume)
+
+
+def fit(module: TrainModule, loaders: Loaders, recipe: Recipe, out: Path, resume: bool) -> None:
+    """Runs the epochs and keeps what a run folder holds beside its recipe and its data.
+
+    Args:
+        module: built for the loaders' batches.
+        loaders: of training and of validation.
+        recipe: of the run.
+        out: run folder; must exist.
+        resume: go on from ``last.ckpt``.
+    """
     module.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.3 times on CPUs
-    _trainer(chosen, out).fit(
+    _trainer(recipe, out).fit(
         module,
         *loaders,
         ckpt_path=str(out / "last.ckpt") if resume else None,
@@ -177,7 +194,7 @@ def _rows(manifests: Sequence[Manifest], split: str) -> list[Row]:
     return rows
 
 
-def _build(recipe: Recipe, manifests: Sequence[Manifest]) -> tuple[TrainModule, tuple[Any, Any]]:
+def _build(recipe: Recipe, manifests: Sequence[Manifest]) -> tuple[TrainModule, Loaders]:
     settings = recipe.train
     training, validation = _rows(manifests, "train"), _rows(manifests, "val")
     if isinstance(recipe.model, FaceSettings):
@@ -199,26 +216,46 @@ def _build(recipe: Recipe, manifests: Sequence[Manifest]) -> tuple[TrainModule, 
 
 def _build_kavan(
     recipe: Recipe, model: KavanSettings, manifests: Sequence[Manifest]
-) -> tuple[TrainModule, tuple[Any, Any]]:
+) -> tuple[KavanModule, Loaders]:
     settings = recipe.train
     training, validation = _rows(manifests, "train"), _rows(manifests, "val")
     if settings.shares and len(settings.shares) != len(manifests):
         raise SettingsError("train.shares", settings.shares, f"{len(manifests)} numbers, one a manifest")
     sources = [n for n, m in enumerate(manifests) for row in m.rows if row.split == "train"]
     weights = draw_weights(training, sources, settings.shares)
-    _check_count(settings.epoch_clips or len(training), settings)
-    emotions, categories = find_supervised([r for r, w in zip(training, weights, strict=True) if w > 0])
-    clips = ClipDataset(training, model, settings.seed, train=True)
     labelled = [row for row in validation if intensities_of(row) or category_of(row)]
     if not labelled:
         raise DataError("no validation row has a label: nothing to choose the best weights by")
-    if not emotions:
-        raise DataError("no emotion has training labels that differ: nothing to learn")
     few = settings.validation_clips
     if 0 < few < len(labelled):
         labelled = [labelled[i * len(labelled) // few] for i in range(few)]
     check_readable([row for row, weight in zip(training, weights, strict=True) if weight > 0] + labelled)
-    held = ClipDataset(labelled, model, settings.seed, train=False)
+    return build_kavan(recipe, model, training, labelled, weights)
+
+
+def build_kavan(
+    recipe: Recipe, model: KavanSettings, training: list[Row], validation: list[Row], weights: FloatArray
+) -> tuple[KavanModule, Loaders]:
+    """KAVAN at random, and the clips it learns from.
+
+    Args:
+        recipe: of the run.
+        model: its network.
+        training: rows to learn from.
+        validation: labelled rows to choose the best weights by.
+        weights: [N], how often each training row is drawn; sums to 1.
+
+    Raises:
+        SettingsError: a batch is larger than an epoch.
+        DataError: nothing to learn.
+    """
+    settings = recipe.train
+    _check_count(settings.epoch_clips or len(training), settings)
+    emotions, categories = find_supervised([r for r, w in zip(training, weights, strict=True) if w > 0])
+    if not emotions:
+        raise DataError("no emotion has training labels that differ: nothing to learn")
+    clips = ClipDataset(training, model, settings.seed, train=True)
+    held = ClipDataset(validation, model, settings.seed, train=False)
     loaders = (
         DataLoader(
             clips,
@@ -232,7 +269,9 @@ def _build_kavan(
         DataLoader(held, batch_size=settings.batch, num_workers=settings.workers, worker_init_fn=calm_worker),
     )
     net = Kavan(model, emotions, categories)
-    return KavanModule(net, model, settings, *_target_moments(clips, weights)), loaders
+    scores = np.stack([scores for scores, _, _ in clips.labels])
+    known = np.stack([known for _, known, _ in clips.labels])
+    return KavanModule(net, model, settings, *target_moments(scores, known, weights)), loaders
 
 
 def _check_count(clips: int, settings: TrainSettings) -> None:
@@ -240,23 +279,30 @@ def _check_count(clips: int, settings: TrainSettings) -> None:
         raise SettingsError("train.batch", settings.batch, f"at most {clips}, the clips of an epoch")
 
 
-def _target_moments(clips: ClipDataset, weights: FloatArray) -> tuple[Tensor, Tensor]:
-    """[17] mean and variance of the targets as training draws them; variance 1 where there is no spread."""
-    scores = np.stack([scores for scores, _, _ in clips.labels]).astype(float)
-    weight = np.stack([known for _, known, _ in clips.labels]) * weights[:, None]
+def target_moments(scores: ArrayLike, known: ArrayLike, weights: ArrayLike) -> tuple[Tensor, Tensor]:
+    """[17] mean and variance of the targets as training draws them; variance 1 where there is no spread.
+
+    Args:
+        scores: [N, 17].
+        known: [N, 17] bool.
+        weights: [N], how often each row is drawn.
+    """
+    values = np.asarray(scores, float)
+    weight = np.asarray(known) * np.asarray(weights)[:, None]
     total = np.maximum(weight.sum(axis=0), 1e-12)
-    mean = (weight * scores).sum(axis=0) / total
-    variance = (weight * (scores - mean) ** 2).sum(axis=0) / total
+    mean = (weight * values).sum(axis=0) / total
+    variance = (weight * (values - mean) ** 2).sum(axis=0) / total
     variance = np.where(variance > 1e-6, variance, 1.0)
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(variance, dtype=torch.float32)
 
 
-def start_from(net: nn.Module, init: str) -> list[str]:
+def start_from(net: nn.Module, init: str, part: str = "") -> list[str]:
     """Loads the weights of a run or bundle into a network, as far as names and shapes agree.
 
     Args:
         net: the network.
         init: run folder, bundle folder or zip, or the name of a bundle that ships.
+        part: takes only what stands under this name, say "backbone."; "" takes all.
 
     Returns:
         names of the tensors that were taken.
@@ -269,7 +315,9 @@ def start_from(net: nn.Module, init: str) -> list[str]:
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{init}: cannot read the weights: {error}") from error
     # What was supervised is the data's to say, not that of the weights a run starts from.
-    own = {k: v for k, v in net.state_dict().items() if not k.startswith("supervised_")}
+    own = {
+        k: v for k, v in net.state_dict().items() if k.startswith(part) and not k.startswith("supervised_")
+    }
     taken = {k: v.to(own[k].dtype) for k, v in stored.items() if k in own and own[k].shape == v.shape}
     if not taken:
         raise BundleError(f"{init}: no weight fits this network")
@@ -323,6 +371,7 @@ def _write_weights(path: Path, net: nn.Module) -> None:
         file.write(save({k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}))
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as indented JSON, whole or not at all."""
     with replace_file(path) as file:
         file.write((json.dumps(value, indent=2) + "\n").encode())

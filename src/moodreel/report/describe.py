@@ -116,9 +116,8 @@ def _make_bar(name: str, score: float | None, is_signed: bool, strongest: str | 
         "is_strongest": name == strongest,
     }
     if score is not None:
-        zero = 100.0 if is_signed else 0.0
-        reach = min(max(score, -1.0), 1.0) * (200 - zero)
-        bar["x"], bar["width"] = round(zero + min(reach, 0), 1), round(max(abs(reach), 0.8), 1)
+        share = (score + 1) / 2 if is_signed else score  # an intensity of -1 is none at all
+        bar["width"] = round(max(min(share, 1.0) * 200, 0.8), 1)
         bar["text"] = format_signed(score) if is_signed else f"{score:.2f}"
     return bar
 

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK = "#16181d"
-_GRID = "#dfe2e7"
+INK = "#16181d"
+GRID = "#dfe2e7"
 
-_OVERLAYS = 8
+OVERLAYS = 8
 """Small pictures in the attention plot, as in Fig. 6."""
 
-_SIDE = 320
+SIDE = 320
 """Pixels of the longer side of a picture in the attention plot."""
 
 
@@ -47,36 +47,32 @@ def plot_emotions(result: Result) -> Figure:
     """
     scores = _get_scores(result)
     signed = bool(result.emotions)
+    lowest = -1.0 if signed else 0.0  # where bars begin: not felt at all
     names = list(scores)
     if signed:
         names.sort(key=lambda name: QUADRANTS.index(QUADRANT_OF[name]))
-    figure = _make_figure(7.0, 0.9 + 0.27 * len(names))
+    figure = make_figure(7.0, 0.9 + 0.27 * len(names))
     axes = figure.subplots()
     for place, name in enumerate(names):
         score = scores[name]
+        gap = 0.02 * (1 + signed)
         if score is None:
-            axes.text(0.02 * (1 + signed), place, "not scored", va="center", fontsize=8, color=NEUTRAL.light)
+            axes.text(lowest + gap, place, "not scored", va="center", fontsize=8, color=NEUTRAL.light)
             continue
-        axes.barh(place, score, height=0.62, color=find_colour(name).light)
-        outside = score + (0.02 if score >= 0 else -0.02) * (1 + signed)
-        axes.text(
-            outside,
-            place,
-            f"{round(score, 2) + 0.0:+.2f}" if signed else f"{score:.2f}",
-            va="center",
-            ha="left" if score >= 0 else "right",
-            fontsize=8,
-            color=_INK,
-        )
+        axes.barh(place, score - lowest, left=lowest, height=0.62, color=find_colour(name).light)
+        text = f"{round(score, 2) + 0.0:+.2f}" if signed else f"{score:.2f}"
+        axes.text(score + gap, place, text, va="center", ha="left", fontsize=8, color=INK)
     axes.set_yticks(range(len(names)), [label_name(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlim((-1.15, 1.15) if signed else (0, 1.12))
+    axes.set_xlim((-1, 1.24) if signed else (0, 1.12))
     axes.set_xlabel("intensity" if signed else "probability")
-    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.axvline(lowest, color=INK, linewidth=0.8)
+    if signed:
+        axes.axvline(0, color=INK, linewidth=0.5, linestyle=":")
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
     if signed:
-        _add_legend(figure)
+        add_legend(figure)
     axes.set_title(_title(result), loc="left", fontsize=10)
     return figure
 
@@ -99,13 +95,13 @@ def plot_circumplex(result: Result) -> Figure:
         raise SettingsError("result.valence, arousal", got, "a result with both")
     from matplotlib.patches import Circle, Wedge
 
-    figure = _make_figure(4.6, 4.6)
+    figure = make_figure(4.6, 4.6)
     axes = figure.subplots()
     for k, quadrant in enumerate(QUADRANTS):
         tint = PALETTE[quadrant].light
         axes.add_patch(Wedge((0, 0), 1, 90 * k, 90 * k + 90, facecolor=tint, alpha=0.09, linewidth=0))
-    axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor=_GRID))
-    axes.plot([-1, 1], [0, 0], [0, 0], [-1, 1], color=_GRID, linewidth=1)
+    axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor=GRID))
+    axes.plot([-1, 1], [0, 0], [0, 0], [-1, 1], color=GRID, linewidth=1)
     for name, score in result.emotions.items():
         if score is None or name not in CIRCUMPLEX:
             continue
@@ -114,14 +110,12 @@ def plot_circumplex(result: Result) -> Figure:
         colour = find_colour(name)
         axes.plot(far * x, far * y, colour.sign, color=colour.light, markersize=5)
         if score > 0:  # the weak ones crowd in the middle
-            axes.annotate(
-                name, (far * x, far * y), (4, 3), textcoords="offset points", fontsize=7, color=_INK
-            )
+            axes.annotate(name, (far * x, far * y), (4, 3), textcoords="offset points", fontsize=7, color=INK)
     axes.plot(
-        result.valence, result.arousal, "o", markersize=11, markerfacecolor="none", markeredgecolor=_INK,
+        result.valence, result.arousal, "o", markersize=11, markerfacecolor="none", markeredgecolor=INK,
         markeredgewidth=2,
     )  # fmt: skip
-    axes.plot(result.valence, result.arousal, "o", markersize=3, color=_INK)
+    axes.plot(result.valence, result.arousal, "o", markersize=3, color=INK)
     sides = [("pleasure", 1.07, 0, 270), ("arousal", 0, 1.07, 0)]
     sides += [("misery", -1.07, 0, 90), ("sleepiness", 0, -1.07, 0)]
     for text, x, y, turn in sides:
@@ -151,32 +145,34 @@ def plot_attention(result: Result, clip: Any = None) -> Figure:
         raise SettingsError("result.attention", result.error, "a result with attention (of kavan)")
     media = open_media(result.source if clip is None else clip)
     chosen = (
-        np.linspace(0, len(result.attention) - 1, min(_OVERLAYS, len(result.attention))).round().astype(int)
+        np.linspace(0, len(result.attention) - 1, min(OVERLAYS, len(result.attention))).round().astype(int)
     )
-    height, width, _ = fit_size(media.height, media.width, _SIDE)
+    height, width, _ = fit_size(media.height, media.width, SIDE)
     sample = sample_media(media, result.attention_times[chosen], (height, width))
     strongest = float(result.attention.max())
     columns = max(1, -(-len(chosen) // 2))
     ratio = min(2.0, max(0.3, media.height / media.width))
     unit = 10 / (2 + columns)
-    figure = _make_figure(10.0, min(9.0, 2 * unit * ratio + 0.5))
+    figure = make_figure(10.0, min(9.0, 2 * unit * ratio + 0.5))
     grid = figure.add_gridspec(2, 2 + columns)
     first = figure.add_subplot(grid[:, :2])
-    _show(first, sample.frames[0], _title(result))
+    show_picture(first, sample.frames[0], _title(result))
     for k, which in enumerate(chosen.tolist()):
         axes = figure.add_subplot(grid[k // columns, 2 + k % columns])
         heat = scale_attention(result.attention[which], strongest)
-        _show(axes, blend_heat(sample.frames[k], heat), f"{sample.times[k]:.2f} s")
+        show_picture(axes, blend_heat(sample.frames[k], heat), f"{sample.times[k]:.2f} s")
     return figure
 
 
-def _show(axes: Axes, picture: Any, title: str) -> None:
+def show_picture(axes: Axes, picture: Any, title: str) -> None:
+    """Draws a picture without axes."""
     axes.imshow(picture)
     axes.set_title(title, fontsize=9)
     axes.axis("off")
 
 
-def _make_figure(width: float, height: float) -> Figure:
+def make_figure(width: float, height: float) -> Figure:
+    """An empty figure, inches, that keeps its parts apart."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -184,7 +180,8 @@ def _make_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout=layout, dpi=120)
 
 
-def _add_legend(figure: Figure) -> None:
+def add_legend(figure: Figure) -> None:
+    """Says below a figure which colour is which quadrant."""
     from matplotlib.lines import Line2D
 
     signs = [

@@ -57,6 +57,8 @@ class Style:
 def format_chart(result: Result, style: Style, abstain: float | None = None) -> str:
     """One result as a bar chart: strongest score first, a bar's colour that of its quadrant.
 
+    Bars of intensities begin at -1, not felt at all: the longer, the stronger.
+
     Args:
         result: of one input, without an error.
         style: of the stream it goes to.
@@ -106,16 +108,12 @@ def _format_bar(name: str, score: float, signed: bool, style: Style) -> str:
     room = min(style.width, 100) - len(label) - 1
     if not signed:
         return (label + style.paint(_draw(score, room, style), QUADRANT_OF.get(name))).rstrip()
-    room //= 2
-    if score < 0:  # no half blocks: they would sit on the wrong side of the cell
-        blocks = round(min(-score, 1.0) * room)
-        return (
-            label
-            + " " * (room - blocks)
-            + style.paint(style.block * blocks, QUADRANT_OF.get(name))
-            + style.axis
-        )
-    return label + " " * room + style.axis + style.paint(_draw(score, room, style), QUADRANT_OF.get(name))
+    room //= 2  # from -1 at the left to 1; the axis marks 0
+    share = min(max(score + 1, 0.0), 2.0)
+    left, right = _draw(min(share, 1.0), room, style), _draw(max(share - 1, 0.0), room, style)
+    colour = QUADRANT_OF.get(name)
+    padding = " " * (room - len(left))
+    return label + style.paint(left, colour) + padding + style.axis + style.paint(right, colour)
 
 
 def _draw(share: float, room: int, style: Style) -> str:

@@ -10,8 +10,10 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TypeAlias
 
@@ -91,32 +93,51 @@ def write_keypoints(
     if fps is not None and not (math.isfinite(fps) and fps > 0):
         raise SettingsError("fps", fps, "frames a second, finite and > 0")
     chosen = choose_detector(detector)
-    own = open_detector(chosen)  # with workers too: what is wrong with it is said here, not by a broken pool
     jobs = [(path, out / name) for path, name in zip(paths, name_files(paths), strict=True)]
     workers = min(workers, len(jobs))
+    stack = ExitStack()
+    own = stack.enter_context(open_detector(chosen))
     if workers <= 1:
-        return (_write(job, own, fps, tracking) for job in jobs)
+        return _write_all(jobs, own, stack, fps, tracking)
+    stack.close()  # it was opened all the same: what is wrong with it is said here, not by a broken pool
     return _share(jobs, partial(_write_there, settings=chosen, fps=fps, tracking=tracking), workers)
+
+
+def _write_all(
+    jobs: Sequence[_Job], detector: Detector, stack: ExitStack, fps: float | None, tracking: TrackSettings
+) -> Generator[KeypointRow, None, None]:
+    with stack:
+        for job in jobs:
+            yield _write(job, detector, fps, tracking)
 
 
 def _share(
     jobs: Sequence[_Job], work: Callable[[_Job], KeypointRow], workers: int
 ) -> Generator[KeypointRow, None, None]:
     # Spawned: detectors have threads, which do not survive a fork.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _ignore_interrupts)
+    others = multiprocessing.active_children()
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_on_interrupts)
     try:
         yield from pool.map(work, jobs)
+    except BaseException:  # nobody waits for the clips that are being looked at
+        for process in multiprocessing.active_children():
+            if process not in others:
+                process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the work, without a traceback a worker
+def _end_on_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback a worker
 
 
 @lru_cache(maxsize=1)
 def _open_once(settings: DetectorSettings) -> Detector:
-    return open_detector(settings)
+    stack = ExitStack()
+    detector = stack.enter_context(open_detector(settings))
+    Finalize(None, stack.close, exitpriority=1)  # when the worker ends, before its threads do
+    return detector
 
 
 def _write_there(

@@ -110,7 +110,7 @@ def _prepare(out: Path) -> None:
     if out.exists():
         if not out.is_dir():
             raise DataError(f"{out}: is no folder")
-        if any(out.iterdir()) and not _is_toon(out):
+        if any(out.iterdir()) and not is_toon(out):
             raise DataError(f"{out}: is not empty and holds no toon set")
         (out / "manifest.csv").unlink(missing_ok=True)
         (out / "votes.csv").unlink(missing_ok=True)
@@ -120,9 +120,10 @@ def _prepare(out: Path) -> None:
             file.unlink()
 
 
-def _is_toon(out: Path) -> bool:
+def is_toon(folder: Path) -> bool:
+    """Whether a folder is marked as a toon set."""
     try:
-        mark = json.loads((out / MARK).read_bytes())
+        mark = json.loads((folder / MARK).read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(mark, dict) and str(mark.get("format", "")).startswith("moodreel toon")

@@ -76,9 +76,17 @@ class Kavan(nn.Module):
 
     def forward(self, frames: Tensor) -> KavanOutput:
         """Normalised frames [N, T, 3, H, W] -> :class:`KavanOutput`."""
+        return self.read(self.extract(frames))
+
+    def extract(self, frames: Tensor) -> Tensor:
+        """Normalised frames [N, T, 3, H, W] -> the backbone's features C, [N, T, K, D]."""
         count, length = frames.shape[:2]
         grid = self.backbone(frames.flatten(0, 1))  # [N T, D, h, w]
-        features = grid.flatten(2).transpose(1, 2).unflatten(0, (count, length))  # C: [N, T, K, D]
+        features: Tensor = grid.flatten(2).transpose(1, 2).unflatten(0, (count, length))
+        return features
+
+    def read(self, features: Tensor) -> KavanOutput:
+        """What the network makes of features C, [N, T, K, D]: all that follows the backbone."""
         states, attention = self.temporal(features)
         states = self.dropout(states)
         logits = self.classify(states).float()
