@@ -43,6 +43,9 @@ def test_train_export_evaluate_predict(place):
     scores = json.loads((place / "s.json").read_text())
     assert scores["m"]["clips"] == 6
     assert "accuracy" in done.stdout
+    done = moodreel("evaluate", "mine", "--data", "m.csv", "--against", "run", folder=place)
+    assert done.returncode == 0, done.stderr
+    assert "+0.0000 to +0.0000" in done.stdout  # a bundle against the run it was made of
     done = moodreel("predict", "0.png", "--model", "./mine", "--json", folder=place)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["model"] == "mine"

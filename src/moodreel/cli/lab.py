@@ -65,10 +65,14 @@ def evaluate(
     if out is not None and not out.parent.is_dir():
         stop(f"--out {out}: no folder {out.parent}")
     with needs_lab("evaluate"):
-        from moodreel.lab.compare import compare
-        from moodreel.lab.evaluate import evaluate as run
+        if against is None:
+            from moodreel.lab.evaluate import evaluate as run
 
-        scores = run(target, data, split) if against is None else compare(target, against, data, split)
+            scores = run(target, data, split)
+        else:
+            from moodreel.lab.compare import compare
+
+            scores = compare(target, against, data, split)
     from moodreel.report.terminal import Style, format_differences, format_scores
 
     if out is not None:
