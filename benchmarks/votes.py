@@ -9,7 +9,8 @@ with numba, and without (the import of numba is made to fail). Two sets of votes
 - narrow: 20 items and 17 emotions, so that hardly any two votes could be rated at once.
 
 For each: seconds on the clock and seconds of processor (user and system, all threads), medians of at least
-five turns after one that is not counted, and how far the two ways' ratings are apart. Beside it the stages in
+five turns after one that is not counted, the machine's load around them (where others use it, only the
+processor's seconds mean much), and how far the two ways' ratings are apart. Beside it the stages in
 one process, and the ``trueskill`` package with its scipy backend on the first votes of the same file, with
 its largest difference. Writes DATE-COMMIT-votes.md and .json into benchmarks/results. Needs the ``dev``
 extra.
@@ -22,6 +23,7 @@ import csv
 import datetime
 import io
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -135,6 +137,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for kind, items in SETS.items():
             path = folder / f"{kind}.csv"
             write_votes(path, options.votes, items)
+            load = [os.getloadavg()[0]]
             clock: dict[str, list[float]] = {"numba": [], "plain": []}
             processor: dict[str, list[float]] = {"numba": [], "plain": []}
             for turn in range(options.repeats + 1):
@@ -143,9 +146,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                     if turn:
                         clock[way].append(spent[0])
                         processor[way].append(spent[1])
+            load.append(os.getloadavg()[0])
             mu = [read_mu(folder / f"{way}.csv") for way in clock]
             facts["sets"][kind] = {
                 "items": items,
+                "load": load,
                 "megabytes": path.stat().st_size / 1e6,
                 "ratings": len(mu[0]),
                 "clock": clock,
@@ -164,14 +169,13 @@ def format_report(facts: dict[str, Any]) -> str:
     lines = [
         f"# votes score, {facts['date']}, {facts['commit']}",
         "",
-        f"- Machine: {machine['cpu']}, {machine['cores']} cores, load at start {machine['load_at_start']}, "
-        f"{machine['system']}",
+        f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}",
         f"- Versions: {versions}",
         f"- {facts['votes']:,} votes on 17 emotions; the whole command, from its start to the written file",
         f"- Medians of {turns} turns, the two ways interleaved; lowest to highest in brackets",
         "",
-        "| set | items | way | seconds on the clock | seconds of processor |",
-        "|---|---|---|---|---|",
+        "| set | items | way | seconds on the clock | seconds of processor | load before and after |",
+        "|---|---|---|---|---|---|",
     ]
     for kind, found in facts["sets"].items():
         for way, label in (("numba", "with numba"), ("plain", "without")):
@@ -180,7 +184,8 @@ def format_report(facts: dict[str, Any]) -> str:
                 f"{max(found[name][way]):.2f})"
                 for name in ("clock", "processor")
             ]
-            lines.append(f"| {kind} | {found['items']} | {label} | {cells[0]} | {cells[1]} |")
+            load = " and ".join(f"{value:.1f}" for value in found["load"])
+            lines.append(f"| {kind} | {found['items']} | {label} | {cells[0]} | {cells[1]} | {load} |")
     lines += ["", f"| set | {' | '.join(STAGES)} | megabytes | ratings |", "|---|---|---|---|---|---|---|"]
     for kind, found in facts["sets"].items():
         stages = " | ".join(f"{found['stages'][stage]:.2f}" for stage in STAGES)

@@ -93,8 +93,8 @@ def test_one_file_prints_a_chart(run):
     assert lines[0] == "gifs/red.gif"
     assert lines[1] == "  20 x 20, 2 frames, 1.00 s; model tiny-kavan 0.0.1"
     assert lines[3].startswith("  amusement     +1.00  ")
-    assert lines[3].endswith("│" + "█" * 28)
-    assert lines[19].startswith("  surprise      -1.00  " + "█" * 28 + "│")
+    assert lines[3].endswith("+1.00  " + "█" * 28 + "│" + "█" * 28)
+    assert lines[19].rstrip() == "  surprise      -1.00  " + " " * 28 + "│"
     assert "  category pleasure_arousal, confidence 1.00" in lines
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in run.out

@@ -110,9 +110,9 @@ def _measure(bundle: Path, data: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _round_weights(net: nn.Module) -> None:
-    for tensor in [*net.parameters(), *net.buffers()]:
+    for tensor in net.state_dict().values():  # not what stands in the code, such as the pixels' mean and std
         if tensor.is_floating_point():
-            tensor.data = tensor.data.half().float()
+            tensor.copy_(tensor.half().float())
 
 
 def _half_state(net: nn.Module) -> dict[str, torch.Tensor]:
