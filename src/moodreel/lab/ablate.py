@@ -196,6 +196,9 @@ class _Bench:
             predict = self._fit(row, mode, split, number)
             prediction = predict(split.test.tolist())
             result["epoch"] = prediction.epoch
+            hidden = self.hidden[split.train] if row.key == WITHHELD.key else False
+            pointed = self.clips.supervised[split.train].numpy().any(axis=1) & ~np.asarray(hidden)
+            result["train_with_keypoints"] = int(pointed.sum())
             if self.options.withhold.startswith("groups") and row.attention:
                 train_attention = self._look(predict(split.train.tolist()), split.train, "training clips")
         result |= score_labels(prediction, self.labels, fitted, split.test)

@@ -82,7 +82,7 @@ def _compose(study: Study, lines: Sequence[Line], tables: Mapping[str, list[list
         "## Table 1: quadrant accuracy",
         "",
         to_markdown(tables["table1"]),
-        NOTE_1,
+        " ".join([NOTE_1, *_say_size(results)]),
         "",
         "## Table 2: nMSE",
         "",
@@ -166,6 +166,16 @@ def _say_what(facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) ->
         f"keeps by itself. Faces: {facts['faces']}."
     )
     return lines
+
+
+def _say_size(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How coarse accuracy is, and whether L_kp had anything to learn from."""
+    counts = [result["clips_with_category"] for result in results]
+    told = [f"One of {np.mean(counts):.0f} test clips is {100 / np.mean(counts):.1f} percentage points."]
+    pointed = [r["train_with_keypoints"] for r in results if "train_with_keypoints" in r]
+    if pointed and not any(pointed):
+        told.append("No training clip has keypoints: L_kp is 0, and the rows with it have only its name.")
+    return told
 
 
 def _say_faces(results: Sequence[Mapping[str, Any]]) -> list[str]:
