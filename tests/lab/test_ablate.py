@@ -11,7 +11,7 @@ from moodreel.emotions import GIFGIF_17, QUADRANT_OF, QUADRANTS
 from moodreel.errors import DataError, SettingsError
 from moodreel.lab import ablate as ablate_module
 from moodreel.lab.ablate import ablate
-from moodreel.lab.ablation.fit import Labels, Prediction, strongest_quadrant
+from moodreel.lab.ablation.fit import Fitted, Labels, Prediction, strongest_quadrant
 from moodreel.lab.ablation.folder import AblationOptions, choose_init, has_seen, read_study
 from moodreel.lab.ablation.report import write_report
 from moodreel.lab.ablation.rows import ACCURACY_ORDER, BY_KEY, NMSE_ORDER, ROWS, name_row, settings_of
@@ -199,6 +199,22 @@ def test_keypoints_are_withheld_from_one_row_alone(options, tmp_path, monkeypatc
         assert set(result["attention"]) == {"test clips, keypoints shown", "test clips, keypoints withheld"}
 
 
+def test_validation_chooses_the_rate(options, tmp_path, monkeypatch):
+    scores = {1e-3: -0.9, 1e-2: -0.7, 1e-1: -0.8}
+
+    def fit(clips, split, recipe, model, hidden=()):
+        rate = recipe.train.learning_rate
+        said = Prediction(np.full((len(split.test), 17), rate), np.zeros(len(split.test), int))
+        return Fitted(lambda index: said, scores[rate])
+
+    monkeypatch.setattr(ablate_module, "fit_cached", fit)
+    mine = replace(options, out=tmp_path / "s", cache=options.out / "features", rows=("lstm",))
+    done = ablate(replace(mine, rates=tuple(scores)))
+    assert [result["rate"] for result in done.results] == [1e-2, 1e-2]
+    _, arrays = read_row(tmp_path / "s", 0, "lstm")
+    assert arrays["intensities"] == pytest.approx(1e-2)
+
+
 def test_more_splits_may_follow_and_leave_the_others_alone(study, options):
     more = ablate(replace(options, splits=3, rows=("mean",)))
     assert [r["split"] for r in more.results if r["row"] == "mean"] == [0, 1, 2]
@@ -206,7 +222,11 @@ def test_more_splits_may_follow_and_leave_the_others_alone(study, options):
 
 
 def test_another_study_is_refused(study, options, data, tmp_path):
-    for change, name in (({"seed": 1}, "seed"), ({"withhold": ""}, "withhold"), ({"recipe": None}, "recipe")):
+    for change, name in (
+        ({"seed": 1}, "seed"),
+        ({"withhold": ""}, "withhold"),
+        ({"recipe": None}, "training"),
+    ):
         with pytest.raises(DataError, match=f"another {name}"):
             ablate(replace(options, **change))
     (tmp_path / "notes.txt").write_text("mine")
@@ -238,7 +258,7 @@ def test_end_to_end_stands_beside(study, options, tmp_path):
     ablate(copy)
     done = ablate(replace(copy, end_to_end=True))
     assert [(r["row"], r["mode"]) for r in done.results] == [("lstm", "cached"), ("lstm", "end-to-end")]
-    assert (tmp_path / "s" / "runs" / "lstm-0" / "best.safetensors").is_file()
+    assert (tmp_path / "s" / "runs" / "lstm-0-0.01" / "best.safetensors").is_file()
     write_report(done)
     table = (tmp_path / "s" / "differences2.csv").read_text()
     assert '"Compact backbone + LSTM, end to end",Compact backbone + LSTM,' in table
@@ -394,7 +414,7 @@ def make_results(values):
     ]
 
 
-FACTS = {"recipes": {"cached": recipe_from_dict({}, "kavan").to_dict()}}
+FACTS = {"training": {"cached": {"recipe": recipe_from_dict({}, "kavan").to_dict(), "rates": [1e-3]}}}
 
 
 def test_tables_by_hand():
@@ -447,7 +467,12 @@ def test_markdown_and_csv():
 
 
 def test_options_are_checked(data, tmp_path):
-    for wrong, name in (({"splits": 0}, "--splits"), ({"seed": -1}, "--seed"), ({"rows": ("x",)}, "--rows")):
+    for wrong, name in (
+        ({"splits": 0}, "--splits"),
+        ({"seed": -1}, "--seed"),
+        ({"rates": (0.0,)}, "--rates"),
+        ({"rows": ("x",)}, "--rows"),
+    ):
         with pytest.raises(SettingsError, match=name):
             AblationOptions(data / "manifest.csv", tmp_path, **wrong)
     with pytest.raises(SettingsError, match="beside --withhold"):

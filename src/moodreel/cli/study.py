@@ -40,6 +40,13 @@ def ablate(
     end_to_end: Annotated[
         bool, typer.Option("--end-to-end", help="Train the backbones too, not on stored features (slow).")
     ] = False,
+    rates: Annotated[
+        str,
+        typer.Option(
+            metavar="X,...",
+            help="Learning rates that validation chooses from; default: 1e-3,5e-3, or the recipe's.",
+        ),
+    ] = "",
     rows: Annotated[
         str, typer.Option(metavar="ROW,...", help="Only these, say lstm,mtl; default: all.")
     ] = "",
@@ -83,6 +90,7 @@ def ablate(
             splits=splits,
             seed=seed,
             end_to_end=end_to_end,
+            rates=_read_rates(rates),
             rows=tuple(key for key in rows.split(",") if key),
             withhold=withhold,
             cache=cache,
@@ -108,6 +116,13 @@ def ablate(
     complain(f"{len(study.results)} rows of splits, {len(written)} files{told}: {table}")
     if study.failures:
         raise typer.Exit(FAILED)
+
+
+def _read_rates(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(rate) for rate in text.split(",") if rate)
+    except ValueError:
+        stop(f"--rates {text}: expected numbers, say 1e-3,5e-3")
 
 
 @contextmanager

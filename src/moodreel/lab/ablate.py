@@ -17,9 +17,9 @@ import numpy as np
 from moodreel.errors import DataError
 from moodreel.lab.ablation.cases import pick_cases
 from moodreel.lab.ablation.fit import (
+    Fitted,
     Labels,
     Prediction,
-    Predictor,
     base_network,
     fit_cached,
     fit_end_to_end,
@@ -34,6 +34,7 @@ from moodreel.lab.ablation.folder import (
     check_clips,
     check_study,
     choose_init,
+    list_rates,
     model_of,
     read_options_recipe,
     read_study,
@@ -193,14 +194,14 @@ class _Bench:
                     "test": int((faces[split.test] == 0).sum()),
                 }
         else:
-            predict = self._fit(row, mode, split, number)
-            prediction = predict(split.test.tolist())
-            result["epoch"] = prediction.epoch
+            fit, rate = self._choose(row, mode, split, number)
+            prediction = fit.predict(split.test.tolist())
+            result |= {"epoch": prediction.epoch, "rate": rate}
             hidden = self.hidden[split.train] if row.key == WITHHELD.key else False
             pointed = self.clips.supervised[split.train].numpy().any(axis=1) & ~np.asarray(hidden)
             result["train_with_keypoints"] = int(pointed.sum())
             if self.options.withhold.startswith("groups") and row.attention:
-                train_attention = self._look(predict(split.train.tolist()), split.train, "training clips")
+                train_attention = self._look(fit.predict(split.train.tolist()), split.train, "training clips")
         result |= score_labels(prediction, self.labels, fitted, split.test)
         order = score_order(prediction, self.labels, split.test, self.truths)
         if order:
@@ -211,15 +212,21 @@ class _Bench:
         _keep(path.with_suffix(".npz"), prediction, split)
         return result
 
-    def _fit(self, row: AblationRow, mode: str, split: Split, number: int) -> Predictor:
+    def _choose(self, row: AblationRow, mode: str, split: Split, number: int) -> tuple[Fitted, float]:
+        """The fit that validates best among the learning rates, and its rate."""
+        rates = list_rates(self.options, self.recipe)
+        fits = [(self._fit(row, mode, split, number, rate), rate) for rate in rates]
+        return max(fits, key=lambda fit: fit[0].score)
+
+    def _fit(self, row: AblationRow, mode: str, split: Split, number: int, rate: float) -> Fitted:
         model = settings_of(row, model_of(self.recipe))
         # One seed a split: rows differ in what they are, not in their luck, as far as that goes.
-        train = replace(self.recipe.train, seed=self.options.seed * 1000 + number)
-        recipe = replace(self.recipe, train=train)
+        seed = self.options.seed * 1000 + number
+        recipe = replace(self.recipe, train=replace(self.recipe.train, seed=seed, learning_rate=rate))
         hidden = np.flatnonzero(self.hidden).tolist() if row.key == WITHHELD.key else []
         if mode == "cached":
             return fit_cached(self.clips, split, recipe, model, hidden)
-        run = self.options.out / "runs" / f"{row.key}-{number}"
+        run = self.options.out / "runs" / f"{row.key}-{number}-{rate:g}"
         return fit_end_to_end(self.rows, split, recipe, model, self.init, run, hidden)
 
     def _look(self, prediction: Prediction, index: np.ndarray, name: str) -> dict[str, Any]:

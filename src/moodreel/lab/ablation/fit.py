@@ -55,8 +55,17 @@ class Prediction:
     epoch: int | None = None
 
 
-Predictor = Callable[[Sequence[int]], Prediction]
-"""Indices of clips of the study -> what a fitted row says of them."""
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained network row.
+
+    Attributes:
+        predict: indices of clips of the study -> what it says of them.
+        score: of its weights on validation, larger is better.
+    """
+
+    predict: Callable[[Sequence[int]], Prediction]
+    score: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +206,7 @@ class KeepBestInMemory(Callback):
 
 def fit_cached(
     clips: CachedClips, split: Split, recipe: Recipe, model: KavanSettings, hidden: Sequence[int] = ()
-) -> Predictor:
+) -> Fitted:
     """Trains a network row on stored features: its backbone stays as it is.
 
     Args:
@@ -206,9 +215,6 @@ def fit_cached(
         recipe: how to train.
         model: of this row.
         hidden: clips whose keypoints are not shown.
-
-    Returns:
-        what predicts clips by their indices.
 
     Raises:
         DataError: nothing to learn.
@@ -263,7 +269,7 @@ def fit_cached(
 
         return _predict(see, list(index), net, model, keep.epoch)
 
-    return predict
+    return Fitted(predict, keep.best)
 
 
 def fit_end_to_end(
@@ -274,7 +280,7 @@ def fit_end_to_end(
     init: str | None,
     run: Path,
     hidden: Sequence[int] = (),
-) -> Predictor:
+) -> Fitted:
     """Trains a network row as ``moodreel train`` does, its backbone too, from frames sampled anew each epoch.
 
     A run that was cut off goes on from its last epoch.
@@ -287,9 +293,6 @@ def fit_end_to_end(
         init: run or bundle whose backbone it starts from.
         run: run folder.
         hidden: clips whose keypoints are not shown.
-
-    Returns:
-        what predicts clips by their indices.
     """
     unseen = set(hidden)
     shown = [replace(row, keypoints=None) if i in unseen else row for i, row in enumerate(rows)]
@@ -308,7 +311,8 @@ def fit_end_to_end(
         fit(module, loaders, recipe, run, resume=(run / "last.ckpt").is_file())
     net = load_run(run)[1]
     assert isinstance(net, Kavan)
-    epoch = int(read_run_best(run)["epoch"])
+    best = read_run_best(run)
+    epoch = int(best["epoch"])
 
     def predict(index: Sequence[int]) -> Prediction:
         clips = ClipDataset([rows[i] for i in index], model, settings.seed, train=False)
@@ -320,7 +324,7 @@ def fit_end_to_end(
 
         return _predict(see, list(range(len(index))), net, model, epoch)
 
-    return predict
+    return Fitted(predict, float(best["validation"]["score"]))
 
 
 def _predict(

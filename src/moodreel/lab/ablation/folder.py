@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,14 @@ from moodreel.runtime.bundle import read_bundle
 from moodreel.types import StudyCase
 
 DEFAULT_RECIPES: dict[str, dict[str, Any]] = {
-    "cached": {
-        "train": {"epochs": 40, "batch": 32, "learning_rate": 5e-3, "precision": "32", "keep_by": "nmse"}
-    },
+    "cached": {"train": {"epochs": 40, "batch": 32, "precision": "32", "keep_by": "nmse"}},
     "end-to-end": {"model": {"backbone_rate": 0.5}, "train": {"epochs": 10, "batch": 32, "keep_by": "nmse"}},
 }
 """Recipe of each mode where none is given; the network is KAVAN's preset ``compact``."""
+
+DEFAULT_RATES = {"cached": (1e-3, 5e-3), "end-to-end": (1e-3,)}
+"""Learning rates that validation chooses from, row by row and split by split, where no recipe is given: rows
+with and without attention want different ones, and a fixed one would favour some."""
 
 STARTS = ("face", "kavan")
 """Bundles whose backbone the rows may start from: the first that has not seen the data."""
@@ -47,6 +50,8 @@ class AblationOptions:
         splits: random splits.
         seed: of splits and training.
         end_to_end: train the backbones too, instead of reading stored features.
+        rates: learning rates that validation chooses from for each network row and split; empty for the
+            recipe's, or without a recipe for :data:`DEFAULT_RATES`.
         rows: keys of the rows to run; empty for all.
         withhold: clips whose keypoints one more row may not see; see :func:`find_hidden`.
         cache: folder of stored features; None for ``features`` in the study.
@@ -59,6 +64,7 @@ class AblationOptions:
     splits: int = 5
     seed: int = 0
     end_to_end: bool = False
+    rates: tuple[float, ...] = ()
     rows: tuple[str, ...] = ()
     withhold: str = ""
     cache: Path | None = None
@@ -73,6 +79,8 @@ class AblationOptions:
             raise SettingsError("--splits", self.splits, "at least 1")
         if self.seed < 0:
             raise SettingsError("--seed", self.seed, "0 or more")
+        if not all(math.isfinite(rate) and rate > 0 for rate in self.rates):
+            raise SettingsError("--rates", self.rates, "numbers above 0")
         for key in self.rows:
             if key not in BY_KEY:
                 raise SettingsError("--rows", key, f"of {', '.join(BY_KEY)}")
@@ -180,6 +188,13 @@ def read_options_recipe(options: AblationOptions) -> Recipe:
     return recipe
 
 
+def list_rates(options: AblationOptions, recipe: Recipe) -> tuple[float, ...]:
+    """Learning rates to choose from."""
+    if options.rates:
+        return options.rates
+    return DEFAULT_RATES[options.mode] if options.recipe is None else (recipe.train.learning_rate,)
+
+
 def model_of(recipe: Recipe) -> KavanSettings:
     """The network of a recipe of ``kavan``."""
     assert isinstance(recipe.model, KavanSettings)
@@ -208,22 +223,21 @@ def check_study(
         "init_has_seen_data": init is not None and has_seen(init, manifest),
         "faces": finder,
         "withhold": options.withhold,
-        "recipes": {options.mode: recipe.to_dict()},
+        "training": {options.mode: {"recipe": recipe.to_dict(), "rates": list_rates(options, recipe)}},
     }
     facts = json.loads(json.dumps(facts))  # tuples become lists, as in the file
-    recipe_facts = facts["recipes"][options.mode]
     path = out / "study.json"
     if path.is_file():
         stored = _read_json(path)
-        recipes = stored.get("recipes", {})
-        known = {**stored, "recipes": {options.mode: recipes.get(options.mode, recipe_facts)}}
+        training = {**facts["training"], **stored.get("training", {})}
+        known = {**stored, "training": {options.mode: training[options.mode]}}
         for name, value in facts.items():
             if name != "manifest" and known.get(name) != value:
                 raise DataError(
                     f"{out}: holds a study with another {name} ({_short(known.get(name))}; "
                     f"now {_short(value)}); choose another folder"
                 )
-        facts = {**stored, **facts, "recipes": {**recipes, **facts["recipes"]}}
+        facts = {**stored, **facts, "training": training}
     elif out.is_dir() and any(entry.name != "features" for entry in out.iterdir()):
         raise DataError(f"{out}: is not empty and holds no study")
     out.mkdir(parents=True, exist_ok=True)

@@ -135,8 +135,10 @@ def _say_what(facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) ->
         f"are random, groups stay whole (shares {facts['shares']['test']:g} test, "
         f"{facts['shares']['val']:g} validation), seed {facts['seed']}.",
     ]
-    for mode, recipe in facts["recipes"].items():
-        model, train = recipe["model"], recipe["train"]
+    for mode, training in facts["training"].items():
+        model, train = training["recipe"]["model"], training["recipe"]["train"]
+        rates = " or ".join(f"{rate:g}" for rate in training["rates"])
+        chosen = ", as validation chooses row by row and split by split" if len(training["rates"]) > 1 else ""
         how = (
             "features of the frozen backbone, computed once at the middle of each segment"
             if mode == "cached"
@@ -146,7 +148,7 @@ def _say_what(facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) ->
             f"- Trained on {how}: {BACKBONES[model['preset']]}, {model['frames']} frames of "
             f"{model['input_size']} px, hidden size {model['hidden']}, tiers {tuple(model['tiers'])} for "
             f"HS-LSTM and (1,) for LSTM, {train['epochs']} epochs at most, batch {train['batch']}, peak "
-            f"rate {train['learning_rate']:g}; w_C {model['weight_category']:g}, w_RANK "
+            f"rate {rates}{chosen}; w_C {model['weight_category']:g}, w_RANK "
             f"{model['weight_ranking']:g}, w_kp {model['weight_keypoints']:g} where a row has them. The "
             f"epoch with the best {'L_RG' if train['keep_by'] == 'nmse' else 'concordance'} on the "
             "validation clips is kept; the test clips choose nothing."
@@ -156,7 +158,9 @@ def _say_what(facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) ->
         if facts["init_has_seen_data"]
         else ""
     )
-    start = facts["init"] or f"{next(iter(facts['recipes'].values()))['model']['backbone_weights']}"
+    start = (
+        facts["init"] or f"{next(iter(facts['training'].values()))['recipe']['model']['backbone_weights']}"
+    )
     lines.append(
         f"- Backbone weights: {start} (sha256 {facts['backbone'][:12]}){seen}. The rest starts at random."
     )

@@ -51,7 +51,7 @@ def list_lines(facts: Mapping[str, Any], results: Results) -> list[Line]:
             mine = [result for result in results if (result["row"], result["mode"]) == (row.key, mode)]
             if not mine:
                 continue
-            model = recipe_from_dict(facts["recipes"][mode], "kavan").model
+            model = recipe_from_dict(facts["training"][mode]["recipe"], "kavan").model
             name = name_row(row, model)  # type: ignore[arg-type]
             values = {
                 score: {result["split"]: result[score] for result in mine if score in result}
