@@ -185,6 +185,7 @@ def test_bundle_says_what_it_is(run, bundle, manifest):
         assert info.training["data"][0]["supervises"] == ["happiness", "sadness"]
         assert "Supervises happiness, sadness." in card
     assert "start" not in info.training
+    assert b"stack_trace" not in (bundle / "model.onnx").read_bytes()  # paths of the machine that exported
 
 
 def test_export_replaces_only_bundles_and_only_when_complete(run, bundle, tmp_path):

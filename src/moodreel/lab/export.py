@@ -142,10 +142,31 @@ def _write_onnx(recipe: Recipe, net: FaceCNN | Kavan, path: Path) -> None:
     optimizer.fold_constants(program.model)
     optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
+    _strip_metadata(model)
     _halve_initializers(model)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
     _compare(graph, path, [example, example_input(recipe, 1), example_input(recipe, 5)])
+
+
+def _strip_metadata(model: onnx.ModelProto) -> None:
+    """Drops what the exporter notes of its own run: stack traces, with the paths of the machine."""
+    graph = model.graph
+    for part in (
+        model,
+        graph,
+        *graph.node,
+        *graph.value_info,
+        *graph.input,
+        *graph.output,
+        *graph.initializer,
+    ):
+        del part.metadata_props[:]
+        if isinstance(part, onnx.NodeProto):
+            part.ClearField("doc_string")
+    for function in model.functions:
+        for inner in (function, *function.node, *function.value_info):
+            del inner.metadata_props[:]
 
 
 def _halve_initializers(model: onnx.ModelProto) -> None:
