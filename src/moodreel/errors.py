@@ -77,3 +77,17 @@ class MissingExtra(MoodreelError):
     def __init__(self, extra: str, need: str) -> None:
         self.extra = extra
         super().__init__(f'{need} needs the "{extra}" extra: pip install "moodreel[{extra}]"')
+
+
+def require(ok: bool, field: str, value: object, expected: str) -> None:
+    """Checks one field of a settings object.
+
+    Args:
+        ok: whether the value is allowed.
+        field, value, expected: as :class:`SettingsError` takes them.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    if not ok:
+        raise SettingsError(field, value, expected)

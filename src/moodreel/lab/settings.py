@@ -10,14 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from moodreel.errors import SettingsError
+from moodreel.errors import SettingsError, require
 
 T = TypeVar("T")
-
-
-def _require(condition: bool, name: str, value: object, expected: str) -> None:
-    if not condition:
-        raise SettingsError(name, value, expected)
 
 
 @dataclass(frozen=True)
@@ -53,22 +48,22 @@ class TrainSettings:
     accuracy and F1), or "nmse" (kavan: L_RG, with the training targets' variance)."""
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
-        _require(self.batch >= 2, "train.batch", self.batch, "at least 2 (batch norm)")
-        _require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "above 0")
-        _require(0 <= self.warmup < 1, "train.warmup", self.warmup, "in [0, 1)")
-        _require(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "at least 0")
-        _require(0 <= self.ema < 1, "train.ema", self.ema, "in [0, 1)")
-        _require(self.precision in ("32", "bf16"), "train.precision", self.precision, "'32' or 'bf16'")
-        _require(self.workers >= 0, "train.workers", self.workers, "at least 0")
-        _require(self.epoch_clips >= 0, "train.epoch_clips", self.epoch_clips, "at least 0")
+        require(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
+        require(self.batch >= 2, "train.batch", self.batch, "at least 2 (batch norm)")
+        require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "above 0")
+        require(0 <= self.warmup < 1, "train.warmup", self.warmup, "in [0, 1)")
+        require(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "at least 0")
+        require(0 <= self.ema < 1, "train.ema", self.ema, "in [0, 1)")
+        require(self.precision in ("32", "bf16"), "train.precision", self.precision, "'32' or 'bf16'")
+        require(self.workers >= 0, "train.workers", self.workers, "at least 0")
+        require(self.epoch_clips >= 0, "train.epoch_clips", self.epoch_clips, "at least 0")
         few = self.validation_clips
-        _require(few >= 0, "train.validation_clips", few, "at least 0")
+        require(few >= 0, "train.validation_clips", few, "at least 0")
         good = all(isinstance(s, int | float) and s >= 0 for s in self.shares)
-        _require(
+        require(
             good and (not self.shares or sum(self.shares) > 0), "train.shares", self.shares, "numbers >= 0"
         )
-        _require(self.keep_by in ("score", "nmse"), "train.keep_by", self.keep_by, "'score' or 'nmse'")
+        require(self.keep_by in ("score", "nmse"), "train.keep_by", self.keep_by, "'score' or 'nmse'")
 
 
 @dataclass(frozen=True)
@@ -88,11 +83,11 @@ class FaceSettings:
 
     def __post_init__(self) -> None:
         size = self.input_size
-        _require(size >= 32 and size % 16 == 0, "model.input_size", size, "a multiple of 16 from 32 on")
-        _require(self.features >= 1, "model.features", self.features, "at least 1")
-        _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
-        _require(0 <= self.label_smoothing < 1, "model.label_smoothing", self.label_smoothing, "in [0, 1)")
-        _require(self.mixup >= 0, "model.mixup", self.mixup, "at least 0")
+        require(size >= 32 and size % 16 == 0, "model.input_size", size, "a multiple of 16 from 32 on")
+        require(self.features >= 1, "model.features", self.features, "at least 1")
+        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        require(0 <= self.label_smoothing < 1, "model.label_smoothing", self.label_smoothing, "in [0, 1)")
+        require(self.mixup >= 0, "model.mixup", self.mixup, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -141,26 +136,26 @@ class KavanSettings:
         return self.input_size // self.stride
 
     def __post_init__(self) -> None:
-        _require(self.preset in ("compact", "paper"), "model.preset", self.preset, "'compact' or 'paper'")
+        require(self.preset in ("compact", "paper"), "model.preset", self.preset, "'compact' or 'paper'")
         stride, size = self.stride, self.input_size
-        _require(size >= stride and size % stride == 0, "model.input_size", size, f"a multiple of {stride}")
-        _require(self.frames >= 1, "model.frames", self.frames, "at least 1")
-        _require(self.hidden >= 1, "model.hidden", self.hidden, "at least 1")
-        _require(self.attention >= 1, "model.attention", self.attention, "at least 1")
+        require(size >= stride and size % stride == 0, "model.input_size", size, f"a multiple of {stride}")
+        require(self.frames >= 1, "model.frames", self.frames, "at least 1")
+        require(self.hidden >= 1, "model.hidden", self.hidden, "at least 1")
+        require(self.attention >= 1, "model.attention", self.attention, "at least 1")
         tiers = self.tiers
         whole = len(tiers) >= 1 and all(type(n) is int for n in tiers)
-        _require(whole and tiers[-1] == 1, "model.tiers", tiers, "whole numbers that end in 1")
+        require(whole and tiers[-1] == 1, "model.tiers", tiers, "whole numbers that end in 1")
         good = all(n >= 1 and self.frames % n == 0 for n in tiers)
-        _require(good, "model.tiers", tiers, f"sizes that divide {self.frames} frames")
+        require(good, "model.tiers", tiers, f"sizes that divide {self.frames} frames")
         nested = all(a % b == 0 for a, b in itertools.pairwise(tiers))
-        _require(nested, "model.tiers", tiers, "each size a multiple of the next")
-        _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
-        _require(
+        require(nested, "model.tiers", tiers, "each size a multiple of the next")
+        require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        require(
             self.heatmap_temperature > 0, "model.heatmap_temperature", self.heatmap_temperature, "above 0"
         )
         for name in ("weight_category", "weight_ranking", "weight_keypoints", "backbone_rate"):
             value = getattr(self, name)
-            _require(value >= 0, f"model.{name}", value, "at least 0")
+            require(value >= 0, f"model.{name}", value, "at least 0")
 
 
 PAPER_KAVAN = KavanSettings(preset="paper", input_size=224, hidden=2048, backbone_weights="imagenet")
@@ -180,7 +175,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         allowed = ("score", "nmse") if isinstance(self.model, KavanSettings) else ("score",)
-        _require(
+        require(
             self.train.keep_by in allowed, "train.keep_by", self.train.keep_by, f"'score', of {self.system}"
         )
 
@@ -207,10 +202,10 @@ def recipe_from_dict(values: Mapping[str, Any], system: str | None = None) -> Re
         SettingsError: an unknown key, a wrong type or a value that is not allowed.
     """
     for key in values:
-        _require(key in ("system", "model", "train"), key, values[key], "one of system, model, train")
+        require(key in ("system", "model", "train"), key, values[key], "one of system, model, train")
     name = values.get("system", system)
-    _require(name in MODEL_SETTINGS, "system", name, " or ".join(MODEL_SETTINGS))
-    _require(system in (None, name), "system", name, f"{system!r}, as asked for")
+    require(name in MODEL_SETTINGS, "system", name, " or ".join(MODEL_SETTINGS))
+    require(system in (None, name), "system", name, f"{system!r}, as asked for")
     return Recipe(
         system=name,
         model=_build(MODEL_SETTINGS[name], "model", values.get("model", {})),
@@ -232,17 +227,17 @@ def read_recipe(path: Path, system: str | None = None) -> Recipe:
 
 
 def _build(cls: type[T], prefix: str, values: Mapping[str, Any]) -> T:
-    _require(isinstance(values, Mapping), prefix, values, "a table")
+    require(isinstance(values, Mapping), prefix, values, "a table")
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     chosen: dict[str, Any] = {}
     for key, value in values.items():
-        _require(key in fields, f"{prefix}.{key}", value, f"one of {', '.join(fields)}")
+        require(key in fields, f"{prefix}.{key}", value, f"one of {', '.join(fields)}")
         default = fields[key].default
         if isinstance(default, tuple) and isinstance(value, list):
             value = tuple(value)
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         wanted = type(default).__name__
-        _require(type(value) is type(default), f"{prefix}.{key}", value, f"a value of type {wanted}")
+        require(type(value) is type(default), f"{prefix}.{key}", value, f"a value of type {wanted}")
         chosen[key] = value
     return cls(**chosen)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from moodreel.emotions import EKMAN_7, GIFGIF_17, MEC_8, QUADRANTS
-from moodreel.errors import BundleError, SettingsError
+from moodreel.errors import BundleError, SettingsError, require
 
 FORMAT = 1
 """Version of ``bundle.json`` that this package reads and writes."""
@@ -58,11 +58,6 @@ SYSTEMS: Mapping[str, System] = {
 """The systems a bundle may name."""
 
 
-def _require(ok: bool, name: str, value: object, expected: str) -> None:
-    if not ok:
-        raise SettingsError(name, value, expected)
-
-
 def _is_whole(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
@@ -98,11 +93,11 @@ class InputSpec:
     def __post_init__(self) -> None:
         for name in ("height", "width"):
             value = getattr(self, name)
-            _require(_is_whole(value, 1, 4096), f"input.{name}", value, "a whole number of pixels, 1 to 4096")
-        _require(self.resize == "stretch", "input.resize", self.resize, "'stretch'")
+            require(_is_whole(value, 1, 4096), f"input.{name}", value, "a whole number of pixels, 1 to 4096")
+        require(self.resize == "stretch", "input.resize", self.resize, "'stretch'")
         for name in ("mean", "std"):
             value = getattr(self, name)
-            _require(len(value) == 3 and all(map(_is_number, value)), f"input.{name}", value, "three numbers")
+            require(len(value) == 3 and all(map(_is_number, value)), f"input.{name}", value, "three numbers")
 
 
 @dataclass(frozen=True)
@@ -123,17 +118,17 @@ class Sampling:
 
     def __post_init__(self) -> None:
         at = "sampling."
-        _require(self.method in ("segments", "rate"), f"{at}method", self.method, "'segments' or 'rate'")
+        require(self.method in ("segments", "rate"), f"{at}method", self.method, "'segments' or 'rate'")
         if self.method == "segments":
-            _require(_is_whole(self.count, 1, 4096), f"{at}count", self.count, "a whole number, 1 to 4096")
-            _require(self.fps is None, f"{at}fps", self.fps, "nothing, with method 'segments'")
-            _require(self.limit is None, f"{at}limit", self.limit, "nothing, with method 'segments'")
+            require(_is_whole(self.count, 1, 4096), f"{at}count", self.count, "a whole number, 1 to 4096")
+            require(self.fps is None, f"{at}fps", self.fps, "nothing, with method 'segments'")
+            require(self.limit is None, f"{at}limit", self.limit, "nothing, with method 'segments'")
         else:
             ok = _is_number(self.fps) and self.fps is not None and 0 < self.fps <= 1000
-            _require(ok, f"{at}fps", self.fps, "frames a second, above 0, at most 1000")
+            require(ok, f"{at}fps", self.fps, "frames a second, above 0, at most 1000")
             ok = self.limit is None or _is_whole(self.limit, 1, 4096)
-            _require(ok, f"{at}limit", self.limit, "a whole number, 1 to 4096, or nothing")
-            _require(self.count is None, f"{at}count", self.count, "nothing, with method 'rate'")
+            require(ok, f"{at}limit", self.limit, "a whole number, 1 to 4096, or nothing")
+            require(self.count is None, f"{at}count", self.count, "nothing, with method 'rate'")
 
 
 @dataclass(frozen=True)
@@ -173,21 +168,21 @@ class BundleInfo:
     format: int = FORMAT
 
     def __post_init__(self) -> None:
-        _require(self.format == FORMAT, "format", self.format, f"{FORMAT}, the format this version reads")
+        require(self.format == FORMAT, "format", self.format, f"{FORMAT}, the format this version reads")
         for name in ("name", "version"):
             value = getattr(self, name)
-            _require(isinstance(value, str) and value.isprintable() and value != "", name, value, "a text")
-        _require(self.system in SYSTEMS, "system", self.system, "one of " + ", ".join(SYSTEMS))
+            require(isinstance(value, str) and value.isprintable() and value != "", name, value, "a text")
+        require(self.system in SYSTEMS, "system", self.system, "one of " + ", ".join(SYSTEMS))
         for name in ("emotions", "categories"):
             own: tuple[str, ...] = getattr(SYSTEMS[self.system], name)
             given: tuple[str, ...] = getattr(self.labels, name)
             expected = f"those of {self.system}: {', '.join(own) or 'none'}"
-            _require(given == own, f"labels.{name}", list(given), expected)
+            require(given == own, f"labels.{name}", list(given), expected)
             given = getattr(self.supervised, name)
             ok = set(given) <= set(own) and len(set(given)) == len(given)
-            _require(ok, f"supervised.{name}", list(given), f"some of labels.{name}, each once")
+            require(ok, f"supervised.{name}", list(given), f"some of labels.{name}, each once")
         digest = self.sha256.get("model.onnx")
-        _require(digest is not None, "sha256", dict(self.sha256), "an entry 'model.onnx'")
+        require(digest is not None, "sha256", dict(self.sha256), "an entry 'model.onnx'")
 
     def to_json(self) -> str:
         """The text of ``bundle.json``, ending in a newline."""
@@ -241,13 +236,13 @@ def _shape_fields(content: object) -> dict[str, Any]:
         raise SettingsError("(top level)", type(content).__name__, "an object")
     if "format" in content:  # first: another format may have other fields
         ok = content["format"] == FORMAT
-        _require(ok, "format", content["format"], f"{FORMAT}, the format this version reads")
+        require(ok, "format", content["format"], f"{FORMAT}, the format this version reads")
     for name, (kind, needed) in _FIELDS.items():
-        _require(name in content or not needed, name, None, f"{_TYPE_NAMES[kind]}, but it is missing")
+        require(name in content or not needed, name, None, f"{_TYPE_NAMES[kind]}, but it is missing")
         if name in content:
-            _require(isinstance(content[name], kind), name, content[name], _TYPE_NAMES[kind])
+            require(isinstance(content[name], kind), name, content[name], _TYPE_NAMES[kind])
     for name in content:
-        _require(name in _FIELDS, name, content[name], f"no such field in format {FORMAT}")
+        require(name in _FIELDS, name, content[name], f"no such field in format {FORMAT}")
     fields = dict(content)
     fields["labels"] = Labels(**_shape_nested(content, "labels", Labels))
     fields["supervised"] = Labels(**_shape_nested(content, "supervised", Labels))
@@ -256,7 +251,7 @@ def _shape_fields(content: object) -> dict[str, Any]:
     fields["licences"] = _read_texts("licences", content.get("licences", []))
     for name, digest in content["sha256"].items():
         ok = isinstance(digest, str) and len(digest) == 64 and set(digest) <= set("0123456789abcdef")
-        _require(ok, f"sha256.{name}", digest, "64 hex digits in lower case")
+        require(ok, f"sha256.{name}", digest, "64 hex digits in lower case")
     return fields
 
 
@@ -265,11 +260,11 @@ def _shape_nested(content: dict[str, Any], name: str, kind: type) -> dict[str, A
     required = {InputSpec: ("height", "width"), Sampling: ("method",)}.get(kind, ())
     fields: dict[str, Any] = {}
     for key in required:
-        _require(key in content[name], f"{name}.{key}", None, "a value, but it is missing")
+        require(key in content[name], f"{name}.{key}", None, "a value, but it is missing")
     for key, value in content[name].items():
-        _require(key in known, f"{name}.{key}", value, f"no such field; known: {', '.join(known)}")
+        require(key in known, f"{name}.{key}", value, f"no such field; known: {', '.join(known)}")
         if key in ("mean", "std"):
-            _require(isinstance(value, list), f"{name}.{key}", value, "three numbers")
+            require(isinstance(value, list), f"{name}.{key}", value, "three numbers")
             value = tuple(value)
         elif kind is Labels:
             value = _read_texts(f"{name}.{key}", value)
@@ -279,6 +274,6 @@ def _shape_nested(content: dict[str, Any], name: str, kind: type) -> dict[str, A
 
 def _read_texts(name: str, value: object) -> tuple[str, ...]:
     ok = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
-    _require(ok, name, value, "a list of texts")
+    require(ok, name, value, "a list of texts")
     assert isinstance(value, list)
     return tuple(value)
