@@ -1,8 +1,9 @@
 """From a run to a bundle: the network as ONNX, its facts, its card.
 
 Weights are rounded to half precision and stored so in ``model.onnx`` (a Cast after each, folded when the
-model is loaded) and in ``weights.safetensors`` (to train on from). Arithmetic stays in single precision, and
-the rounded network is what is checked and scored: nothing changes between what was measured and what ships.
+model is loaded); what it does not hold as it is stands in ``weights.safetensors``, to train on from.
+Arithmetic stays in single precision, and the rounded network is what is checked and scored: nothing changes
+between what was measured and what ships.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from moodreel.lab.networks import (
     read_run_start,
 )
 from moodreel.lab.settings import KavanSettings, Recipe
+from moodreel.lab.weights import HALF_SUFFIX, omit_stored
 from moodreel.runtime.schema import SYSTEMS, BundleInfo, InputSpec, Labels, Sampling
 
 TOLERANCE = 1e-4
@@ -76,7 +78,8 @@ def export(run: Path, out: Path, score: bool = True) -> None:
         draft = Path(folder) / out.name
         draft.mkdir()
         _write_onnx(recipe, net, draft / "model.onnx")
-        save_file(_half_state(net), draft / "weights.safetensors")
+        rest = omit_stored(_half_state(net), onnx.load(draft / "model.onnx"))
+        save_file(rest, draft / "weights.safetensors")
         (draft / "weights.safetensors").chmod((draft / "model.onnx").stat().st_mode)  # it writes 0600
         info = _describe(out.name, recipe, net, data, {**({"start": start} if start else {}), **best}, draft)
         _finish(draft, info)
@@ -179,8 +182,8 @@ def _halve_initializers(model: onnx.ModelProto) -> None:
         if values.size < HALVE_FROM:
             continue
         name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + HALF_SUFFIX))
+        casts.append(helper.make_node("Cast", [name + HALF_SUFFIX], [name], to=onnx.TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)

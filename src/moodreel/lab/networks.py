@@ -12,10 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from moodreel.errors import DataError, SettingsError
+from moodreel.errors import BundleError, DataError, SettingsError
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.settings import FaceSettings, KavanSettings, Recipe, recipe_from_dict
+from moodreel.lab.weights import read_bundle_weights
+from moodreel.runtime.bundle import Bundle
 
 
 class FaceGraph(nn.Module):
@@ -141,4 +143,25 @@ def load_run(run: Path) -> tuple[Recipe, FaceCNN | Kavan]:
         raise DataError(
             f"{run}: cannot load best.safetensors: {' '.join(str(error).split())[:200]}"
         ) from error
+    return recipe, net.eval()
+
+
+def load_bundle(bundle: Bundle) -> tuple[Recipe, FaceCNN | Kavan]:
+    """Recipe and network of a bundle, in evaluation mode.
+
+    Raises:
+        BundleError: its recipe or its weights are missing, or do not belong together.
+    """
+    try:
+        recipe = recipe_from_dict(bundle.info.training["recipe"])
+    except (KeyError, SettingsError) as error:
+        raise BundleError(f"{bundle.source}: no readable recipe in bundle.json: {error}") from error
+    net = build_network(recipe)
+    own = net.state_dict()
+    stored = read_bundle_weights(bundle)  # with constants of the code, which are no state
+    try:
+        net.load_state_dict({k: v.to(own[k].dtype) for k, v in stored.items() if k in own})
+    except RuntimeError as error:
+        what = " ".join(str(error).split())[:200]
+        raise BundleError(f"{bundle.source}: the weights do not fit its recipe: {what}") from error
     return recipe, net.eval()

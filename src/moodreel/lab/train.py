@@ -8,7 +8,6 @@ TensorBoard).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import warnings
@@ -22,13 +21,12 @@ import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from numpy.typing import ArrayLike
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from moodreel.emotions import GIFGIF_17
-from moodreel.errors import BundleError, DataError, SettingsError
+from moodreel.errors import DataError, SettingsError
 from moodreel.lab.data.augment import FaceAugment
 from moodreel.lab.data.clips import ClipDataset, WeightedSampler, calm_worker, check_readable, draw_weights
 from moodreel.lab.data.faces import BatchSampler, FaceDataset
@@ -46,7 +44,7 @@ from moodreel.lab.settings import (
     read_recipe,
     recipe_from_dict,
 )
-from moodreel.runtime.bundle import read_bundle
+from moodreel.lab.weights import hash_tensors, read_weights, start_from
 from moodreel.runtime.files import replace_file
 from moodreel.types import FloatArray
 
@@ -121,7 +119,7 @@ def train(
     module, loaders = _build(chosen, manifests)
     if init is not None:
         start_from(module.net, init)
-        digest = hashlib.sha256(_read_weights(init)).hexdigest()
+        digest = hash_tensors(read_weights(init))
         write_json(out / "start.json", {"name": Path(init).name, "sha256": digest})
     fit(module, loaders, chosen, out, resume)
 
@@ -294,42 +292,6 @@ def target_moments(scores: ArrayLike, known: ArrayLike, weights: ArrayLike) -> t
     variance = (weight * (values - mean) ** 2).sum(axis=0) / total
     variance = np.where(variance > 1e-6, variance, 1.0)
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(variance, dtype=torch.float32)
-
-
-def start_from(net: nn.Module, init: str, part: str = "") -> list[str]:
-    """Loads the weights of a run or bundle into a network, as far as names and shapes agree.
-
-    Args:
-        net: the network.
-        init: run folder, bundle folder or zip, or the name of a bundle that ships.
-        part: takes only what stands under this name, say "backbone."; "" takes all.
-
-    Returns:
-        names of the tensors that were taken.
-
-    Raises:
-        BundleError: no weights there, or none of them fits.
-    """
-    try:
-        stored = load(_read_weights(init))
-    except (OSError, SafetensorError) as error:
-        raise BundleError(f"{init}: cannot read the weights: {error}") from error
-    # What was supervised is the data's to say, not that of the weights a run starts from.
-    own = {
-        k: v for k, v in net.state_dict().items() if k.startswith(part) and not k.startswith("supervised_")
-    }
-    taken = {k: v.to(own[k].dtype) for k, v in stored.items() if k in own and own[k].shape == v.shape}
-    if not taken:
-        raise BundleError(f"{init}: no weight fits this network")
-    net.load_state_dict(taken, strict=False)
-    logging.getLogger(__name__).info("%s: took %d of %d tensors", init, len(taken), len(own))
-    return sorted(taken)
-
-
-def _read_weights(init: str) -> bytes:
-    """The weights file of a run or bundle."""
-    best = Path(init) / "best.safetensors"
-    return best.read_bytes() if best.is_file() else read_bundle(init).read_checked("weights.safetensors")
 
 
 def _trainer(recipe: Recipe, out: Path) -> pl.Trainer:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from moodreel import __version__
@@ -31,6 +31,7 @@ from moodreel.lab.data.labels import label_arrays
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.settings import KavanSettings
+from moodreel.lab.weights import hash_tensors
 from moodreel.media import frames_showing, open_media, segment_times
 from moodreel.runtime.files import replace_file
 from moodreel.types import FloatArray, IntArray
@@ -216,15 +217,6 @@ def key_of(row: Row) -> str:
     return whole.hexdigest()
 
 
-def hash_weights(net: nn.Module) -> str:
-    """sha256 (hex) of a network's parameters and buffers, by name."""
-    whole = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
-        whole.update(f"{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\0".encode())
-        whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return whole.hexdigest()
-
-
 class FeatureCache:
     """A backbone's features of clips, seen without augmentation: the middle of each segment of time.
 
@@ -246,7 +238,7 @@ class FeatureCache:
             {
                 "what": "features",
                 "moodreel": __version__,
-                "backbone": hash_weights(net.backbone),
+                "backbone": hash_tensors(net.backbone.state_dict()),
                 "preset": settings.preset,
                 "input_size": settings.input_size,
                 "frames": settings.frames,

@@ -16,7 +16,6 @@ import numpy.typing as npt
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load
 from scipy import optimize
 
 from moodreel.errors import BundleError, DataError
@@ -24,8 +23,9 @@ from moodreel.faces.detect import Detector
 from moodreel.lab.data.cached import ArrayStore, Failure, fill_store, pick_boxes
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.models.face_cnn import FaceCNN
-from moodreel.lab.networks import build_network
-from moodreel.lab.settings import FaceSettings, recipe_from_dict
+from moodreel.lab.networks import load_bundle
+from moodreel.lab.settings import FaceSettings
+from moodreel.lab.weights import hash_tensors
 from moodreel.media import Media, frames_showing, open_media, sample_media, segment_times
 from moodreel.runtime.bundle import read_bundle
 from moodreel.types import BoolArray, FloatArray, IntArray, UInt8Array
@@ -228,13 +228,10 @@ def load_face(bundle: str) -> tuple[FaceCNN, FaceSettings, str]:
     opened = read_bundle(bundle)
     if opened.info.system != "face":
         raise BundleError(f"{bundle}: a bundle of {opened.info.system}; expected one of face")
-    settings = recipe_from_dict(opened.info.training["recipe"]).model
-    net = build_network(recipe_from_dict(opened.info.training["recipe"]))
-    if not isinstance(net, FaceCNN) or not isinstance(settings, FaceSettings):
+    recipe, net = load_bundle(opened)
+    if not isinstance(net, FaceCNN) or not isinstance(recipe.model, FaceSettings):
         raise BundleError(f"{bundle}: its recipe is not one of face")
-    stored, own = load(opened.read_checked("weights.safetensors")), net.state_dict()
-    net.load_state_dict({name: value.to(own[name].dtype) for name, value in stored.items()})
-    return net.eval(), settings, opened.info.sha256["weights.safetensors"]
+    return net, recipe.model, hash_tensors(net.state_dict())
 
 
 class PictureCache:
