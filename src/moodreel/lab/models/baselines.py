@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import optimize
 
 from moodreel.errors import BundleError, DataError
+from moodreel.faces.crop import MARGIN, crop_faces
 from moodreel.faces.detect import Detector
 from moodreel.lab.data.cached import ArrayStore, Failure, fill_store, pick_boxes
 from moodreel.lab.data.manifest import Row
@@ -32,9 +32,6 @@ from moodreel.types import BoolArray, FloatArray, IntArray, UInt8Array
 
 BINS = 4
 """Bins of each of R, G and B: 64 in all. The paper states none; 512 would be near the number of clips."""
-
-MARGIN = 0.15
-"""By how much of its longer side a box grows on each side before it is cut out: points end at the brows."""
 
 
 def colour_histogram(frames: UInt8Array, bins: int = BINS) -> FloatArray:
@@ -187,36 +184,6 @@ class DetectedFaces:
             boxes[picture] = np.zeros(4) if largest is None else largest.box
         size = [media.width, media.height, media.width, media.height]
         return np.stack([boxes[picture] for picture in shown.tolist()]) / size
-
-
-def crop_faces(frames: UInt8Array, boxes: FloatArray, size: int) -> UInt8Array:
-    """Cuts a square around each box, larger by :data:`MARGIN`; black beyond the frame's edge.
-
-    Args:
-        frames: [n, H, W, 3] uint8.
-        boxes: [n, 4] left, top, right, bottom, 0-1 of the frame, each with an area.
-        size: side of the result, pixels.
-
-    Returns:
-        [n, size, size, 3] uint8.
-    """
-    height, width = frames.shape[1:3]
-    crops = np.empty((len(frames), size, size, 3), np.uint8)
-    for n, (frame, box) in enumerate(zip(frames, boxes * [width, height, width, height], strict=True)):
-        half = max(box[2] - box[0], box[3] - box[1]) * (0.5 + MARGIN)
-        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-        # A transform, not a crop: it takes fractions of pixels and places beyond the edge.
-        corner, step = (x - half, y - half), 2 * half / size
-        image = Image.fromarray(frame)
-        if step > 1:  # a transform does not average: shrink first
-            image = image.resize(
-                (max(1, round(width / step)), max(1, round(height / step))), Image.Resampling.BOX
-            )
-        scale = image.width / width, image.height / height
-        matrix = (step * scale[0], 0, corner[0] * scale[0], 0, step * scale[1], corner[1] * scale[1])
-        cut = image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-        crops[n] = np.asarray(cut)
-    return crops
 
 
 def load_face(bundle: str) -> tuple[FaceCNN, FaceSettings, str]:
