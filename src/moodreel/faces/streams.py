@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from moodreel.faces.crop import crop_centre, crop_face
 from moodreel.faces.detect import Detector
@@ -67,23 +68,26 @@ class Look:
     faces: UInt8Array
 
 
-def choose_ticks(media: Media, fps: float, limit: int, offset: float = 0.0) -> Ticks:
+def choose_ticks(
+    starts: npt.ArrayLike, duration: float, fps: float, limit: int, offset: float = 0.0
+) -> Ticks:
     """Ticks ``offset + k / fps``, each with the picture nearest to it.
 
     A clip that would have more than ``limit`` is cut into so many equal segments of time instead, and seen
     at their middles: end to end, only more sparsely.
 
     Args:
-        media: from :func:`moodreel.media.open_media`.
+        starts: [T] seconds, of the clip's pictures.
+        duration: seconds, of the clip.
         fps: ticks a second.
         limit: ticks at most.
-        offset: seconds of the first tick; past the clip's end it is the only one.
+        offset: seconds of the first tick; in a clip that ends before, the first tick is at 0.
     """
-    if media.duration * fps <= limit:
-        times = rate_times(media.duration, fps, offset)
+    if duration * fps > limit:
+        times = segment_times(duration, limit)
     else:
-        times = segment_times(media.duration, limit)
-    return Ticks(times, frames_nearest(media.timeline.starts, times))
+        times = rate_times(duration, fps, offset if offset < duration else 0.0)
+    return Ticks(times, frames_nearest(starts, times))
 
 
 def find_paths(

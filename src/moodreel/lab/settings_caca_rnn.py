@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from moodreel.emotions import VOCABULARIES
 from moodreel.errors import require
 
 NETWORKS = ("face", "context", "parallel", "concatenated", "caca-a", "caca-b", "2d-3d")
@@ -36,6 +37,20 @@ class CacaRnnSettings:
     """Side of a context frame, pixels; a multiple of 32."""
     fps: float = 5.0
     """Frames a second that are read of a clip."""
+    limit: int = 1024
+    """Frames that are read of a clip at most; a longer one is seen more sparsely, from end to end."""
+    phases: int = 4
+    """First frames that training draws from, evenly spread over the first 1 / fps seconds; evaluation takes
+    the first (Sec. V-C)."""
+    vocabulary: str = "mec"
+    """Classes: a vocabulary of :mod:`moodreel.emotions`; labels are the manifest's ``label_<vocabulary>``."""
+    faces: str = "auto"
+    """Where faces of training clips come from: "auto" (the manifest's keypoints, a detector for rows that have
+    none), "keypoints" (the manifest's alone) or "frame" (the whole frame is the face)."""
+    face_bundle: str = "face"
+    """The ``face`` bundle whose network, without its last layer, gives the features of faces."""
+    context_bundle: str = "kavan"
+    """For extractor "compact": the bundle whose backbone it takes."""
     extractor: str = "compact"
     """Of context features: "compact" (our small backbone) or "squeezenet" (the paper's)."""
     extractor_weights: str = "none"
@@ -61,11 +76,22 @@ class CacaRnnSettings:
         size = self.context_size
         require(size >= 32 and size % 32 == 0, "model.context_size", size, "a multiple of 32 from 32 on")
         require(self.fps > 0, "model.fps", self.fps, "above 0")
+        require(self.limit >= 1, "model.limit", self.limit, "at least 1")
+        require(self.phases >= 1, "model.phases", self.phases, "at least 1")
+        known = self.faces in ("auto", "keypoints", "frame")
+        require(known, "model.faces", self.faces, "'auto', 'keypoints' or 'frame'")
+        known = self.vocabulary in ("mec", "ekman")
+        require(known, "model.vocabulary", self.vocabulary, "'mec' or 'ekman'")
         known = self.extractor in ("compact", "squeezenet")
         require(known, "model.extractor", self.extractor, "'compact' or 'squeezenet'")
         given = self.extractor == "squeezenet" or self.extractor_weights == "none"
         expected = "'none' for extractor 'compact', which a bundle starts"
         require(given, "model.extractor_weights", self.extractor_weights, expected)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the output."""
+        return VOCABULARIES[self.vocabulary]
 
     @property
     def reads_face(self) -> bool:

@@ -137,6 +137,24 @@ class ArrayStore:
         """
         return np.stack([self._load(part, name)[row] for part, row in (self._index[key] for key in keys)])
 
+    def gather_ragged(self, keys: Iterable[str], name: str) -> list[Array]:
+        """One array of each clip, [P, ...], where clips have a number of rows of their own.
+
+        Such arrays are stored end to end; how many rows are a clip's stands under the name ``count``, [n].
+        They are views of the disk, not copies.
+
+        Raises:
+            KeyError: a clip is not stored.
+        """
+        ends: dict[str, IntArray] = {}
+        found = []
+        for key in keys:
+            part, row = self._index[key]
+            if part not in ends:
+                ends[part] = np.concatenate([[0], np.cumsum(self._load(part, "count"))])
+            found.append(self._load(part, name)[ends[part][row] : ends[part][row + 1]])
+        return found
+
 
 def fill_store(
     store: ArrayStore,
