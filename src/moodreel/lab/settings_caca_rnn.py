@@ -45,7 +45,7 @@ class CacaRnnSettings:
     vocabulary: str = "mec"
     """Classes: a vocabulary of :mod:`moodreel.emotions`; labels are the manifest's ``label_<vocabulary>``."""
     faces: str = "auto"
-    """Where faces of training clips come from: "auto" (the manifest's keypoints, a detector for rows without),
+    """Where faces of training clips come from: "auto" (the manifest's keypoints, else a detector),
     "keypoints" (the manifest's alone) or "frame" (the whole frame is the face)."""
     face_bundle: str = "face"
     """The ``face`` bundle whose network, without its last layer, gives the features of faces."""
