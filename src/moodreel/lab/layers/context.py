@@ -32,8 +32,8 @@ class SqueezeNetContext(nn.Module):
 
     "The output of the last convolution layer" (Sec. V-B) is read as the last fire module's, 512 channels:
     the 25,088 of Sec. V-C are 512 x 7 x 7, and no multiple of the 1,000 channels of the class convolution
-    after it. SqueezeNet 1.1, torchvision's: the paper names no version; 1.1 has the accuracy and the output,
-    13x13x512, of 1.0 for less than half its arithmetic (0.35 against 0.82 GMAC by torchvision).
+    after it. SqueezeNet 1.1, torchvision's: the paper names no version; 1.1 has the accuracy and the
+    13x13 cells of 1.0 for less than half its arithmetic (0.35 against 0.82 GMAC by torchvision).
 
     Args:
         features: 512 times a square number.
