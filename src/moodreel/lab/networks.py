@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from moodreel.errors import BundleError, DataError, SettingsError
+from moodreel.lab.models.caca_rnn_system import CacaRnnSystem
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.settings import FaceSettings, KavanSettings, Recipe, recipe_from_dict
+from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.weights import read_bundle_weights
 from moodreel.runtime.bundle import Bundle
 
@@ -55,17 +57,22 @@ class KavanGraph(nn.Module):
         return *heads, out.attention.unflatten(2, (grid, grid))
 
 
+Network = FaceCNN | Kavan | CacaRnnSystem
+"""What a run trains and a bundle holds."""
+
 OUTPUTS = {
     "face": ("probabilities", "features"),
     "kavan": ("intensities", "probabilities", "frame_intensities", "frame_probabilities", "attention"),
 }
-"""Names of each system's outputs, in the order its graph gives them; KAVAN's last may be missing."""
+"""Names of a system's outputs, in the order its one graph gives them; KAVAN's last may be missing."""
 
 
-def build_network(recipe: Recipe) -> FaceCNN | Kavan:
+def build_network(recipe: Recipe) -> Network:
     """The network of a recipe, at random; weights that a path names are not looked for."""
     if isinstance(recipe.model, FaceSettings):
         return FaceCNN(recipe.model)
+    if isinstance(recipe.model, CacaRnnSettings):
+        return CacaRnnSystem(replace(recipe.model, extractor_weights="none"))
     return Kavan(replace(recipe.model, backbone_weights="none"))
 
 
@@ -75,7 +82,8 @@ def build_graph(net: FaceCNN | Kavan) -> FaceGraph | KavanGraph:
 
 
 def example_input(recipe: Recipe, count: int = 2) -> Tensor:
-    """Random uint8 pixels of the shape that the recipe's network takes."""
+    """Random uint8 pixels of the shape that the recipe's network takes, of one with a single graph."""
+    assert not isinstance(recipe.model, CacaRnnSettings)
     generator = torch.Generator().manual_seed(0)
     size = recipe.model.input_size
     shape = (count, size, size, 3)
@@ -129,7 +137,7 @@ def _read_json(path: Path) -> Any:
         raise DataError(f"{path.parent}: no readable {path.name}; has the run validated yet?") from error
 
 
-def load_run(run: Path) -> tuple[Recipe, FaceCNN | Kavan]:
+def load_run(run: Path) -> tuple[Recipe, Network]:
     """Recipe and best network of a run, in evaluation mode.
 
     Raises:
@@ -146,7 +154,7 @@ def load_run(run: Path) -> tuple[Recipe, FaceCNN | Kavan]:
     return recipe, net.eval()
 
 
-def load_bundle(bundle: Bundle) -> tuple[Recipe, FaceCNN | Kavan]:
+def load_bundle(bundle: Bundle) -> tuple[Recipe, Network]:
     """Recipe and network of a bundle, in evaluation mode.
 
     Raises:

@@ -30,7 +30,7 @@ from moodreel.errors import DataError, SettingsError
 from moodreel.lab.data.augment import FaceAugment
 from moodreel.lab.data.clips import ClipDataset, WeightedSampler, calm_worker, check_readable, draw_weights
 from moodreel.lab.data.faces import BatchSampler, FaceDataset
-from moodreel.lab.data.labels import category_of, find_supervised, intensities_of
+from moodreel.lab.data.labels import category_of, class_of, find_supervised, intensities_of
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan
@@ -44,6 +44,7 @@ from moodreel.lab.settings import (
     read_recipe,
     recipe_from_dict,
 )
+from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.weights import hash_tensors, read_weights, start_from
 from moodreel.runtime.files import replace_file
 from moodreel.types import FloatArray
@@ -92,16 +93,18 @@ def train(
     recipe: Path | None = None,
     init: str | None = None,
     resume: bool = False,
+    cache: Path | None = None,
 ) -> None:
     """Trains one system.
 
     Args:
-        system: "face" or "kavan".
+        system: "face", "kavan" or "caca-rnn".
         data: manifests; their rows train together, missing labels masked.
         out: run folder.
         recipe: TOML file; the defaults of the settings without one.
         init: bundle or run whose weights to start from; what does not fit is left at random and logged.
         resume: go on from ``last.ckpt`` in the run folder, with the recipe stored there.
+        cache: caca-rnn: where features of clips are kept; None is ``features`` in the run folder.
 
     Raises:
         SettingsError, DataError, BundleError: the recipe, the data or the start is wrong.
@@ -116,7 +119,7 @@ def train(
     if resume and [e["sha256"] for e in read_run_data(out)] != [m.digest for m in manifests]:
         raise DataError(f"{out}: the manifests are not those the run was started with (see data.json)")
     write_json(out / "data.json", facts)
-    module, loaders = _build(chosen, manifests)
+    module, loaders = _build(chosen, manifests, cache or out / "features")
     if init is not None:
         start_from(module.net, init)
         digest = hash_tensors(read_weights(init))
@@ -151,8 +154,12 @@ def _describe_source(manifest: Manifest, recipe: Recipe) -> dict[str, Any]:
         "sha256": manifest.digest,
         "rows": manifest.count_rows(),
     }
-    if recipe.system == "kavan":
-        emotions, _ = find_supervised(row for row in manifest.rows if row.split == "train")
+    learnt = [row for row in manifest.rows if row.split == "train"]
+    if isinstance(recipe.model, CacaRnnSettings):
+        names, classes = recipe.model.classes, [class_of(row, recipe.model.vocabulary) for row in learnt]
+        facts["supervises"] = [name for place, name in enumerate(names) if place in classes]
+    elif recipe.system == "kavan":
+        emotions, _ = find_supervised(learnt)
         facts["supervises"] = [emotion for emotion in GIFGIF_17 if emotion in emotions]
     return facts
 
@@ -192,9 +199,13 @@ def _rows(manifests: Sequence[Manifest], split: str) -> list[Row]:
     return rows
 
 
-def _build(recipe: Recipe, manifests: Sequence[Manifest]) -> tuple[TrainModule, Loaders]:
+def _build(recipe: Recipe, manifests: Sequence[Manifest], cache: Path) -> tuple[TrainModule, Loaders]:
     settings = recipe.train
     training, validation = _rows(manifests, "train"), _rows(manifests, "val")
+    if isinstance(recipe.model, CacaRnnSettings):
+        from moodreel.lab.train_caca_rnn import build_training  # it needs the detector, and that its extra
+
+        return build_training(recipe, recipe.model, training, validation, cache)
     if isinstance(recipe.model, FaceSettings):
         _check_count(len(training), settings)
         size = recipe.model.input_size

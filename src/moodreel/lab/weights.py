@@ -19,7 +19,17 @@ from moodreel.errors import BundleError
 from moodreel.runtime.bundle import Bundle, read_bundle
 
 GRAPH_PREFIX = "net."
-"""What an exported graph calls its network: initializers are named by parameter behind it."""
+"""What torch's exporter calls the wrapped network: initializers are named by parameter behind it."""
+
+PARTS: Mapping[str, Mapping[str, str]] = {
+    "caca-rnn": {
+        "model.onnx": "rnn.",
+        "fallback.onnx": "fallback.",
+        "face.onnx": "extractors.face.",
+        "context.onnx": "extractors.context.",
+    }
+}
+"""Graphs of a system's bundle -> where their networks stand in the whole; left out: one graph, the whole."""
 
 HALF_SUFFIX = ".half"
 """Ends the name of an initializer that is stored in half precision, a Cast behind it."""
@@ -54,29 +64,40 @@ def read_bundle_weights(bundle: Bundle) -> Weights:
     Raises:
         BundleError: a file is missing, altered or not readable.
     """
-    content = bundle.read_checked("model.onnx")
+    parts = list_parts(bundle.info.system)
+    graphs = {prefix: bundle.read_checked(file) for file, prefix in parts.items()}
     rest = bundle.read_checked("weights.safetensors") if "weights.safetensors" in bundle.info.sha256 else None
     try:
-        weights = find_graph_weights(onnx.load_from_string(content))
-        return weights if rest is None else weights | load(rest)
+        weights = {} if rest is None else load(rest)
+        for prefix, content in graphs.items():
+            weights = find_graph_weights(onnx.load_from_string(content), prefix) | weights
+        return weights
     except Exception as error:  # protobuf's and numpy's errors have no root of their own
         what = " ".join(str(error).split())[:200]
         raise BundleError(f"{bundle.source}: cannot read the weights: {what}") from error
 
 
-def find_graph_weights(model: onnx.ModelProto) -> Weights:
-    """The tensors that a graph holds under their own names: parameter name -> tensor."""
+def list_parts(system: str) -> Mapping[str, str]:
+    """Graphs of a system's bundle -> where their networks stand in the whole."""
+    return PARTS.get(system, {"model.onnx": ""})
+
+
+def find_graph_weights(model: onnx.ModelProto, prefix: str = "") -> Weights:
+    """The tensors that a graph holds under their own names: parameter name -> tensor.
+
+    Args:
+        model: the graph; what is no parameter in it (a constant) is found too.
+        prefix: where its network stands in the whole.
+    """
     found = {}
     for tensor in model.graph.initializer:
-        if tensor.name.startswith(GRAPH_PREFIX):
-            name = tensor.name.removeprefix(GRAPH_PREFIX).removesuffix(HALF_SUFFIX)
-            found[name] = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
+        name = prefix + tensor.name.removeprefix(GRAPH_PREFIX).removesuffix(HALF_SUFFIX)
+        found[name] = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
     return found
 
 
-def omit_stored(state: Mapping[str, Tensor], model: onnx.ModelProto) -> Weights:
-    """Those of ``state`` that a graph does not hold, name, shape and value."""
-    held = find_graph_weights(model)
+def omit_stored(state: Mapping[str, Tensor], held: Mapping[str, Tensor]) -> Weights:
+    """Those of ``state`` that graphs do not hold, name, shape and value."""
 
     def is_held(name: str, tensor: Tensor) -> bool:
         return (
