@@ -53,7 +53,8 @@ SYSTEMS: Mapping[str, System] = {
     ),
     "face": System(categories=EKMAN_7, axes="NHWC", outputs={"probabilities": 7}),
     "caca-rnn": System(categories=MEC_8),
-    "sta": System(),
+    # STA: the axis behind N is time in both; a network without attention (a peer of Table 1) has none to show
+    "sta": System(outputs={"valence": None, "attention": None}, optional=frozenset({"attention"})),
 }
 """The systems a bundle may name."""
 
