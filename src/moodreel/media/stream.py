@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +23,8 @@ from moodreel.media.limits import Limits
 from moodreel.types import UInt8Array
 
 LIVE = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt"})
-"""Schemes of streams that do not wait: of those, and of cameras, frames are dropped when reading falls behind."""
+"""Schemes of streams that do not wait: of those, and of cameras, frames are dropped when reading falls
+behind."""
 
 SCHEMES = LIVE | {"http", "https", "tcp"}
 """Schemes that an address may have."""
@@ -49,7 +50,7 @@ class StreamFrame:
 
     Attributes:
         pixels: [H, W, 3] uint8 RGB.
-        time: seconds from the first frame, ascending.
+        time: seconds from the first frame that was given, ascending.
         arrived: when it was decoded, in seconds of ``time.monotonic``.
     """
 
@@ -73,8 +74,8 @@ def name_address(address: str) -> str:
 class Stream:
     """An opened camera or stream.
 
-    Times are those of the source, from 0 on; a source without any gets those of arrival. A frame that comes out
-    of order is left out. Where the times begin anew, they go on from the last.
+    Times are those of the source, from 0 on; a source without any gets those of arrival. A frame that comes
+    out of order is left out. Where the times begin anew, they go on from the last.
 
     Args:
         address: of a stream, or the number of a camera.
@@ -125,6 +126,7 @@ class Stream:
         Raises:
             MediaError: the stream broke off.
         """
+        begin: float | None = None
         while not is_over():
             try:
                 entry = self._frames.get(timeout=0.2)
@@ -134,7 +136,8 @@ class Stream:
                 return
             if isinstance(entry, MoodreelError):
                 raise entry
-            yield entry
+            begin = entry.time if begin is None else begin
+            yield replace(entry, time=entry.time - begin)
 
     def _read(self) -> None:
         """The thread: decodes until the end, and says how it came."""
