@@ -62,7 +62,8 @@ SYSTEMS: Mapping[str, System] = {
         outputs={"probabilities": 8, "attention": None},
         optional=frozenset({"attention"}),  # only the cascade attends
     ),
-    "sta": System(),
+    # STA: the axis behind N is time in both; a network without attention (a peer of Table 1) has none to show
+    "sta": System(outputs={"valence": None, "attention": None}, optional=frozenset({"attention"})),
 }
 """The systems a bundle may name."""
 
