@@ -50,7 +50,7 @@ FACES: Mapping[str, tuple[Programme, ...]] = {
     "worried": (
         Programme(
             "worried", "looks down", ((0.0, NEUTRAL), (0.2, _WORRY), (1.0, _WORRY)), (Wave("roll", 0.06, 1),)
-        ),  # fmt: skip
+        ),
     ),
     "anxious": (
         Programme(
@@ -69,7 +69,7 @@ FACES: Mapping[str, tuple[Programme, ...]] = {
                 (1.0, _TENSE_L),
             ),
             (Wave("shift_x", 0.025, 11), Wave("roll", 0.025, 8.3)),
-        ),  # fmt: skip
+        ),
     ),
     "neutral": (Programme("neutral", "rest", ((0.0, NEUTRAL), (1.0, NEUTRAL))),),
     AMBIGUOUS: (
