@@ -317,7 +317,10 @@ def render_clip(spec: ContextSpec) -> ToonClip:
     look, plan = draw_character(spec.seed, spec.number), spec.plan
     states, shapes = shape_faces(spec)
     pictures: list[UInt8Array] = [np.asarray(picture) for picture in paint_frames(spec, shapes)]
-    frames = reduce_colours(pictures, np.random.default_rng([spec.seed, 37, spec.index]))
+    key = None if spec.thing is None else int(np.median(np.flatnonzero(spec.thing.shown)))
+    chance = np.random.default_rng([spec.seed, 37, spec.index])
+    # Never to 16 or 32: the thing would lose its colours where the background has many.
+    frames = reduce_colours(pictures, chance, (64, 128), key)
     group = f"toon:{spec.seed}:{spec.number:04d}"
     nobody = np.zeros((len(frames), 0, 4))
     if spec.view != "front":

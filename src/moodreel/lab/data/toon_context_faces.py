@@ -22,12 +22,12 @@ _TENSE_L: Pose = {"AU1": 0.9, "AU2": 0.3, "AU4": 0.6, "AU5": 1.0, "AU20": 1.0, "
 _TENSE_R: Pose = {**_TENSE_L, "gaze_x": 0.9, "pan": 0.2}
 
 # Each pose below takes parts of expressions that lie far from each other.
-_GRIMACE: Pose = {"AU4": 0.3, "AU6": 0.7, "AU7": 0.6, "AU12": 0.45, "AU20": 0.5, "AU25": 0.7, "AU26": 0.15,
-                  "AU43": 0.6}  # fmt: skip
+_GRIMACE: Pose = {"AU1": 0.2, "AU4": 0.4, "AU7": 0.6, "AU10": 0.3, "AU12": 0.25, "AU15": 0.2, "AU20": 0.8,
+                  "AU25": 0.7, "AU43": 0.55}  # fmt: skip
 _GASP: Pose = {"AU1": 0.5, "AU2": 0.2, "AU4": 0.25, "AU25": 0.8, "AU26": 0.45, "AU12": 0.2}
 _TEARS: Pose = {"AU1": 0.5, "AU6": 0.4, "AU24": 0.6, "AU43": 0.9, "AU14": 0.3, "tears": 0.7, "tilt": 0.1}
 _WRY: Pose = {"AU1": 0.5, "AU4": 0.3, "AU12": 0.5, "AU15": 0.5, "AU14": 0.5, "AU24": 0.4}
-_STARE: Pose = {"AU5": 0.6, "AU4": 0.35, "AU24": 0.5, "AU14": 0.25, "lean": 0.04}
+_STARE: Pose = {"AU5": 0.6, "AU4": 0.15, "AU24": 0.5, "AU14": 0.25, "lean": 0.04}
 _HIDE: Pose = {"AU43": 0.7, "AU17": 0.35, "AU12": 0.2, "AU4": 0.2, "pan": 0.5, "tilt": 0.3, "gaze_x": 0.5}
 
 
