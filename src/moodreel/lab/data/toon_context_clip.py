@@ -228,8 +228,10 @@ def _draw_layout(decides: str, rng: np.random.Generator) -> tuple[Plan, tuple[in
     step = rng.uniform(-0.05, 0.05, 2) * short * (rng.random() < 0.5)
     while True:
         first = rng.uniform([0.9 * scale, scale], [width - 0.9 * scale, height - scale])
-        left, top = (int(rng.integers((edge - short) // 2, (edge + short) // 2 - side + 1))
-                     for edge in (width, height))  # fmt: skip
+        left, top = (
+            int(rng.integers((edge - short + 1) // 2, (edge + short) // 2 - side + 1))
+            for edge in (width, height)
+        )
         room = np.array(ROOM) * scale
         low = np.minimum(first, first + step) - room
         high = np.maximum(first, first + step) + room

@@ -1,7 +1,7 @@
 """A contact sheet of the programmes: frames from left to right, the styles change from row to row.
 
-``python -m moodreel.lab.data.toon_sheet OUT.png`` draws one row an emotion, with ``--all`` one a programme, and
-with ``--context`` one a class of the set with context.
+``python -m moodreel.lab.data.toon_sheet OUT.png`` draws one row an emotion, with ``--all`` one a programme,
+and with ``--context`` one a class of the set with context.
 """
 
 from __future__ import annotations
