@@ -175,7 +175,7 @@ class TestIndependence:
         """The same statistics on what does depend on the class, so that they are known to bite."""
         specs = [spec for spec in drawn if spec.decides == "scene"]
         assert {name: value for value, name in list_dependences(specs, describe_thing)}["name"] > 50
-        slightly = [spec.plan.width + 6 * MEC_8.index(spec.label) for spec in specs]
+        slightly = [spec.plan.width + 12 * MEC_8.index(spec.label) for spec in specs]
         assert measure_dependence([spec.label for spec in specs], bin_values(slightly)) > 3.5
 
     def test_the_same_chance_gives_the_same_face_and_thing(self):

@@ -38,7 +38,7 @@ ROOM = (1.4, 1.3)
 _DECK = tuple((decides, label) for decides in DECIDERS for label in MEC_8)
 _BACKGROUNDS = {"plain": 0.26, "gradient": 0.22, "room": 0.26, "noise": 0.1, "stripes": 0.08, "clutter": 0.08}
 _STRENGTHS = {"face": (0.8, 1.0), "scene": (0.6, 1.0), "both": (0.45, 0.7)}
-_ENTRANCE = 0.25
+_ENTRANCE, _AT_ONCE = 0.25, 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Appearance:
         starts, stops: seconds in which it is there; whole frames.
         paints: colours.
         mirrored: left and right exchanged.
-        entrance: "pop" or "rise"; it takes a quarter of a second where the thing is not there from the start.
+        entrance: "pop" or "rise": for 0.15 s, from four tenths on; a thing that is there at once does neither.
         opacity: 0-1.
     """
 
@@ -79,7 +79,7 @@ class Appearance:
         """[side, side] RGBA at an instant; ``start`` is that of the frame, seconds."""
         came = 1.0
         if self.starts > 0:
-            came = min(1.0, max(0.0, (start - self.starts) / _ENTRANCE + 0.4))
+            came = min(1.0, max(0.0, (start - self.starts) / _ENTRANCE + _AT_ONCE))
         pops = self.entrance == "pop"
         brush = Brush(
             self.side, self.paints, self.mirrored, came if pops else 1.0, 0.0 if pops else 2 * (1 - came)
