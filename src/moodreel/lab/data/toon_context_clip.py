@@ -53,7 +53,7 @@ class Appearance:
         starts, stops: seconds in which it is there; whole frames.
         paints: colours.
         mirrored: left and right exchanged.
-        entrance: "pop" or "rise": for 0.15 s, from four tenths on; a thing that is there at once does neither.
+        entrance: "pop" or "rise": for 0.15 s, from four tenths on; a thing that is there at once does not.
         opacity: 0-1.
     """
 
