@@ -101,7 +101,7 @@ def predict_rows(recognizer: Recognizer, rows: Sequence[Row]) -> list[tuple[Row,
 
 
 def predict_known(recognizer: Recognizer, rows: Sequence[Row]) -> list[tuple[Row, Result]]:
-    """As :func:`predict_rows`, with faces from the rows' keypoint files, which are named as their clips are."""
+    """As :func:`predict_rows`, with faces from the keypoint files of rows, named as their clips are."""
     folders: dict[Path, list[Row]] = {}
     for row in rows:
         assert row.keypoints is not None
