@@ -128,9 +128,8 @@ def import_folder(root: Path, settings: ClassSettings, out: Path) -> Imported:
             problems.append(f"{folder}: no clip in this folder of a class")
         entries += [Entry((clip,), folder.name, split, str(root / clip)) for clip in clips]
     if not entries:
-        raise DataError(
-            f"{root}: no folder of a class with clips in it; {'; '.join(problems) or 'none at all'}"
-        )
+        why = "; ".join(problems) or "no folder at all"
+        raise DataError(f"{root}: no folder of a class with clips in it: {why}")
     return _import(entries, root, settings, out, problems, notes)
 
 
@@ -192,8 +191,8 @@ def import_dfew(root: Path, clips: Path, fold: int, settings: ClassSettings, out
         raise DataError(f"{root}: no set_{fold}.csv in a folder whose name begins with {missing[0]!r}")
     entries: list[Entry] = []
     problems: list[str] = []
-    for split, path in lists.items():
-        read, wrong = read_list(path, split)
+    for split in ("train", "test"):
+        read, wrong = read_list(lists[split], split)
         problems += wrong
         for entry in read:
             name = entry.names[0]
