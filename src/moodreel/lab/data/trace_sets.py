@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,21 @@ TAIL_S = 1.0
 """A trace that goes on for longer than this after its clip has ended is noted."""
 
 
+@dataclass(frozen=True, eq=False)
+class Rated:
+    """A clip with its ratings.
+
+    Attributes:
+        row: of the manifest, without the path of the trace.
+        trace: the ratings.
+        source: file they were read from; its name becomes the trace's.
+    """
+
+    row: Row
+    trace: Trace
+    source: Path
+
+
 def import_avec(labels: Path, videos: Path, dimension: str, out: Path) -> Imported:
     """A file of ratings a recording: RECOLA, SEWA and the AVEC challenges on them.
 
@@ -75,16 +91,12 @@ def import_avec(labels: Path, videos: Path, dimension: str, out: Path) -> Import
     if not files:
         raise DataError(f"{labels}: no .arff or .csv in it")
     finder = ClipFinder(videos)
-    rows: list[Row] = []
+    rated: list[Rated] = []
     problems: list[str] = []
     missing: list[str] = []
     late: list[str] = []
-    seen: dict[str, Path] = {}
     for file in files:
         name = file.stem
-        if seen.setdefault(name, file) != file:
-            problems.append(f"{file}: {name} has ratings already, in {seen[name]}: left out")
-            continue
         found = finder.find(name)
         if len(found) != 1 or not found[0].is_file():
             missing.append(f"{name} ({len(found)} found)" if found else name)
@@ -96,10 +108,10 @@ def import_avec(labels: Path, videos: Path, dimension: str, out: Path) -> Import
         except MoodreelError as error:
             problems.append(str(error))
             continue
-        rows.append(_row(found[0], f"subject:{name}", split_of_name(name), trace, name, out))
+        rated.append(Rated(Row(found[0], f"subject:{name}", split_of_name(name)), trace, file))
     problems += list_some(f"with ratings have no video of their own in {videos}", missing, "recordings")
     notes = list_some(f"are rated for more than {TAIL_S:g} s after their video has ended", late, "recordings")
-    return _apart(rows, problems, notes)
+    return _finish(rated, problems, notes, out)
 
 
 def import_afewva(root: Path, fps: float | None, dimension: str, out: Path) -> Imported:
@@ -122,7 +134,7 @@ def import_afewva(root: Path, fps: float | None, dimension: str, out: Path) -> I
     files = _list_files(root, (".json",))
     if not files:
         raise DataError(f"{root}: no .json in it")
-    rows: list[Row] = []
+    rated: list[Rated] = []
     problems: list[str] = []
     timeless: list[str] = []
     nameless: list[str] = []
@@ -156,10 +168,10 @@ def import_afewva(root: Path, fps: float | None, dimension: str, out: Path) -> I
         if not actor:
             nameless.append(name)
         group = f"actor:{actor}" if actor else f"afewva:{name}"
-        rows.append(_row(video, group, None, trace, name, out))
+        rated.append(Rated(Row(video.resolve(), group), trace, file))
     problems += list_some("are folders of frames, without times: state their --fps", timeless, "clips")
     notes = list_some("name no actor: each is a group of its own", nameless, "clips")
-    return Imported(tuple(rows), tuple(problems), tuple(notes))
+    return _finish(rated, problems, notes, out)
 
 
 def _read_afewva(file: Path, dimension: str) -> tuple[str, dict[int, float]]:
@@ -206,7 +218,7 @@ def import_affwild2(labels: Path, videos: Path, dimension: str, out: Path) -> Im
     if not files:
         raise DataError(f"{labels}: no .txt in it")
     finder = ClipFinder(videos)
-    rows: list[Row] = []
+    rated: list[Rated] = []
     problems: list[str] = []
     missing: list[str] = []
     uneven: list[str] = []
@@ -237,13 +249,14 @@ def import_affwild2(labels: Path, videos: Path, dimension: str, out: Path) -> Im
         if np.isnan(at_frame).all():
             empty.append(name)
             continue
-        rows.append(_row(found[0], f"affwild2:{name}", split_of_name(file.parent.name), trace, name, out))
+        row = Row(found[0], f"affwild2:{name}", split_of_name(file.parent.name))
+        rated.append(Rated(row, trace, file))
     problems += list_some(f"with labels have no video of their own in {videos}", missing, "recordings")
     problems += list_some(f"have no {dimension} at any frame", empty, "recordings")
     notes = list_some("differ in labels and frames: cut, or left missing at the end", uneven, "recordings")
     sides = [file.stem for file in files if file.stem.endswith(SIDES)]
     notes += list_some("rate one of two people in the picture: left out", sides, "texts")
-    return _apart(rows, problems, notes)
+    return _finish(rated, problems, notes, out)
 
 
 def _read_affwild2(file: Path, dimension: str) -> list[float]:
@@ -274,15 +287,24 @@ def _list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     )
 
 
-def _row(clip: Path, group: str, split: str | None, trace: Trace, name: str, out: Path) -> Row:
-    file = out / "traces" / f"{name}.csv"
-    write_trace(file, trace)
-    return Row(clip.resolve(), group, split, trace=file)
-
-
-def _apart(rows: Sequence[Row], problems: Sequence[str], notes: Sequence[str]) -> Imported:
-    kept, shared = keep_apart(rows)
-    return Imported(tuple(kept), tuple(problems), (*notes, *shared))
+def _finish(rated: Sequence[Rated], problems: Sequence[str], notes: Sequence[str], out: Path) -> Imported:
+    """Keeps groups apart, then writes the traces of the rows that stay, once each."""
+    kept, shared = keep_apart([each.row for each in rated])
+    stayed = {id(row) for row in kept}
+    rows: list[Row] = []
+    written: dict[Path, Path] = {}
+    repeated: list[str] = []
+    for each in rated:
+        if id(each.row) not in stayed:
+            continue
+        file = out / "traces" / f"{each.source.stem}.csv"
+        if file in written:
+            repeated.append(f"{each.source}: {written[file]} is named alike: left out")
+            continue
+        written[file] = each.source
+        write_trace(file, each.trace)
+        rows.append(replace(each.row, trace=file))
+    return Imported(tuple(rows), (*problems, *repeated), (*notes, *shared))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
