@@ -285,6 +285,7 @@ class TestAffwild2:
             "0.54,0.125",
             "0.58,0.125",
         ]
+        assert found.problems == ()
         assert found.notes == (
             "1 clips left out: their group stands in a later split too: video1.mp4 (train)",
         )
