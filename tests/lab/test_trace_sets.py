@@ -130,12 +130,16 @@ class TestAvec:
     def test_raters_without_partitions(self, tmp_path):
         save_text(tmp_path / "r" / "P16.csv", "time;FM1 ;FF1\n0.00;0.5;0\n2;0.5;0.1\n")
         save_text(tmp_path / "r" / "P17.csv", "time;FM1 ;FF1\n0.00;0.5;7\n")
-        for name in ("P16", "P17"):
+        save_text(tmp_path / "r" / "P18.csv", "time;FM1 ;FF1\n0.00;?;\n1;NaN;?\n")
+        for name in ("P16", "P17", "P18"):
             save_video(tmp_path / "v" / "deep" / f"{name}.mp4", [0.5, 0.25])
         found = import_avec(tmp_path / "r", tmp_path / "v", "valence", tmp_path / "out")
         assert [(row.group, row.split) for row in found.rows] == [("subject:P16", None)]
         assert found.rows[0].trace.read_text() == "time_s,FM1,FF1\n0,0.5,0\n2,0.5,0.1\n"
-        assert found.problems == (f"{tmp_path / 'r' / 'P17.csv'}:2: FF1 7: expected -1 to 1",)
+        assert found.problems == (
+            f"{tmp_path / 'r' / 'P17.csv'}:2: FF1 7: expected -1 to 1",
+            "1 clips are rated at no time: P18",
+        )
         assert found.notes == ("1 recordings are rated for more than 1 s after their video has ended: P16",)
 
     def test_broken_videos_and_names_that_repeat(self, tmp_path):
@@ -268,7 +272,7 @@ class TestAffwild2:
         assert short.endswith(f"short.txt: 4 labels, but 9 frames in {tmp_path / 'batch1' / 'short.mp4'}")
         assert torn.endswith("torn.txt:6: 2 values expected, got '0'")
         assert gone == f"1 recordings with labels have no video of their own in {tmp_path}: gone"
-        assert empty == "1 recordings have no valence at any frame: empty"
+        assert empty == "1 clips are rated at no time: empty"
         assert found.notes == (
             "1 recordings differ in labels and frames: cut, or left missing at the end: long (+1)",
             "1 texts rate one of two people in the picture: left out: video2_left",

@@ -222,7 +222,6 @@ def import_affwild2(labels: Path, videos: Path, dimension: str, out: Path) -> Im
     problems: list[str] = []
     missing: list[str] = []
     uneven: list[str] = []
-    empty: list[str] = []
     for file in files:
         name = file.stem
         if name.endswith(SIDES):
@@ -246,13 +245,9 @@ def import_affwild2(labels: Path, videos: Path, dimension: str, out: Path) -> Im
         except MoodreelError as error:
             problems.append(str(error))
             continue
-        if np.isnan(at_frame).all():
-            empty.append(name)
-            continue
         row = Row(found[0], f"affwild2:{name}", split_of_name(file.parent.name))
         rated.append(Rated(row, trace, file))
     problems += list_some(f"with labels have no video of their own in {videos}", missing, "recordings")
-    problems += list_some(f"have no {dimension} at any frame", empty, "recordings")
     notes = list_some("differ in labels and frames: cut, or left missing at the end", uneven, "recordings")
     sides = [file.stem for file in files if file.stem.endswith(SIDES)]
     notes += list_some("rate one of two people in the picture: left out", sides, "texts")
@@ -288,7 +283,12 @@ def _list_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def _finish(rated: Sequence[Rated], problems: Sequence[str], notes: Sequence[str], out: Path) -> Imported:
-    """Keeps groups apart, then writes the traces of the rows that stay, once each."""
+    """Keeps groups apart, then writes the traces of the rows that stay, once each.
+
+    What was never rated is left out first: challenges ship their test part with empty labels.
+    """
+    empty = [each.source.stem for each in rated if _is_empty(each.trace)]
+    rated = [each for each in rated if not _is_empty(each.trace)]
     kept, shared = keep_apart([each.row for each in rated])
     stayed = {id(row) for row in kept}
     rows: list[Row] = []
@@ -304,7 +304,12 @@ def _finish(rated: Sequence[Rated], problems: Sequence[str], notes: Sequence[str
         written[file] = each.source
         write_trace(file, each.trace)
         rows.append(replace(each.row, trace=file))
-    return Imported(tuple(rows), (*problems, *repeated), (*notes, *shared))
+    unrated = list_some("are rated at no time", empty, "clips")
+    return Imported(tuple(rows), (*problems, *repeated, *unrated), (*notes, *shared))
+
+
+def _is_empty(trace: Trace) -> bool:
+    return all(np.isnan(values).all() for values in trace.columns.values())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
