@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from torchvision.models import squeezenet1_1
 
 from moodreel.errors import BundleError, SettingsError
 from moodreel.lab.layers.context import CompactContext, SqueezeNetContext, build_context
@@ -50,6 +49,8 @@ class TestPooling:
 
 
 def test_squeezenet_loads_torchvisions_weights(tmp_path):
+    from torchvision.models import squeezenet1_1  # after moodreel.lab, which makes it importable
+
     theirs = squeezenet1_1(weights=None)
     torch.save(theirs.state_dict(), tmp_path / "squeeze.pth")
     ours = SqueezeNetContext(weights=str(tmp_path / "squeeze.pth"))
