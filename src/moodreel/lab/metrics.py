@@ -50,10 +50,10 @@ def war_uar(predicted: ArrayLike, label: ArrayLike, classes: int) -> tuple[float
         predicted, label: [N] int.
         classes: how many.
     """
+    if not len(np.asarray(label)):
+        return float("nan"), float("nan")
     matrix = confusion_matrix(predicted, label, classes).astype(float)
     rows = matrix.sum(axis=1)
-    if not rows.any():
-        return float("nan"), float("nan")
     there = rows > 0
     recall = matrix.diagonal()[there] / rows[there]
     return float(matrix.trace() / rows.sum()), float(recall.mean())
