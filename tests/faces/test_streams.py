@@ -31,7 +31,8 @@ class Told:
         for index in indices:
             self.asked.append(index)
             yield [
-                Face(np.array(box, float), np.zeros((70, 2)), np.ones(70)) for box in self.boxes.get(index, [])
+                Face(np.array(box, float), np.zeros((70, 2)), np.ones(70))
+                for box in self.boxes.get(index, [])
             ]
 
 
