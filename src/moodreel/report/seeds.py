@@ -43,7 +43,7 @@ def plot_medians(title: str, names: Sequence[str], panels: Sequence[Panel], note
         note: under the figure.
 
     Returns:
-        A figure 2.5 inches wide and 4.5 more a panel. The paper's numbers are hollow and grey: they are of
+        A figure 2 inches wide and 4.8 more a panel. The paper's numbers are hollow and grey: they are of
         another data set.
 
     Raises:
@@ -52,12 +52,13 @@ def plot_medians(title: str, names: Sequence[str], panels: Sequence[Panel], note
     require(bool(names) and bool(panels), "panels", len(panels), "at least one, of at least one row")
     for panel in panels:
         require(len(panel.bars) == len(names), "panel.bars", len(panel.bars), f"{len(names)}, one a row")
-    figure = make_figure(2.5 + 4.5 * len(panels), 1.5 + 0.36 * len(names))
+    figure = make_figure(2.0 + 4.8 * len(panels), 1.6 + 0.4 * len(names))
     grid = figure.subplots(1, 2 * len(panels), width_ratios=(3, 3) * len(panels), squeeze=False)[0]
     for n, panel in enumerate(panels):
         axes, text = grid[2 * n : 2 * n + 2]
         places = [place for place, bar in enumerate(panel.bars) if bar is not None]
-        draw_bars(axes, text, [bar for bar in panel.bars if bar is not None], panel.digits, places)
+        bars = [bar for bar in panel.bars if bar is not None]
+        draw_bars(axes, text, bars, panel.digits, places, paper_at=0.76)
         for part in (axes, text):
             part.set_ylim(len(names) - 0.5, -0.5)
         axes.set_yticks(range(len(names)), names if n == 0 else [""] * len(names), fontsize=8)
@@ -66,7 +67,7 @@ def plot_medians(title: str, names: Sequence[str], panels: Sequence[Panel], note
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", fontsize=8, frameon=False, ncols=2)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    figure.supxlabel(note, fontsize=8, color=NEUTRAL.light)
+    figure.supxlabel(note, x=0.99, ha="right", fontsize=8, color=NEUTRAL.light)
     return figure
 
 
@@ -101,7 +102,7 @@ def plot_confusion(title: str, counts: IntArray, classes: Sequence[str]) -> Figu
             share, count = shares[row, column], int(counts[row, column])
             if count:
                 told = f"{share:.0%}\n{count}"
-                colour = "#ffffff" if share > 0.5 else INK
+                colour = "#ffffff" if share > 0.8 else INK
                 axes.text(column, row, told, ha="center", va="center", fontsize=7, color=colour)
     names = [label_name(name) for name in classes]
     axes.set_xticks(range(size), names, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)

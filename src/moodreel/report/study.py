@@ -38,7 +38,8 @@ class Bar:
         name: of the row.
         mean, spread: of the splits; spread NaN for one split.
         paper: (mean, spread or None) that the paper reports, None where it has no such row.
-        values: where ``mean`` is their median: each is a small point, least and most stand for the spread.
+        values: where ``mean`` is their median: each is a small point below, least and most
+            stand for the spread.
     """
 
     name: str
@@ -95,7 +96,12 @@ def plot_comparison(title: str, unit: str, bars: Sequence[Bar], digits: int, not
 
 
 def draw_bars(
-    axes: Axes, text: Axes, bars: Sequence[Bar], digits: int, places: Sequence[int] | None = None
+    axes: Axes,
+    text: Axes,
+    bars: Sequence[Bar],
+    digits: int,
+    places: Sequence[int] | None = None,
+    paper_at: float = 0.55,
 ) -> None:
     """Draws bars as points with their reach, and their numbers beside.
 
@@ -105,11 +111,13 @@ def draw_bars(
         bars: from top to bottom.
         digits: after the point.
         places: of the bars, from the top; None for one after the other.
+        paper_at: where the paper's numbers begin, as a share of the width.
     """
     places = range(len(bars)) if places is None else places
     for n, bar in zip(places, bars, strict=True):
         if bar.values:
-            axes.plot(bar.values, [n] * len(bar.values), ".", color=_STUDY, alpha=0.5, markersize=5)
+            below = [n + 0.28] * len(bar.values)
+            axes.plot(bar.values, below, ".", color=_STUDY, alpha=0.5, markersize=5, markeredgewidth=0)
     axes.errorbar(
         [bar.mean for bar in bars],
         places,
@@ -142,7 +150,7 @@ def draw_bars(
         if bar.paper is not None:
             mean, spread = bar.paper
             beside = f"({_spread(mean, math.nan if spread is None else spread, digits)})"
-            text.text(0.55, n, beside, va="center", fontsize=9, color=NEUTRAL.light)
+            text.text(paper_at, n, beside, va="center", fontsize=9, color=NEUTRAL.light)
     text.set_title("here (paper, another data set)", loc="left", fontsize=9)
 
 
