@@ -43,18 +43,22 @@ def synth(
 
 
 def train(
-    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan or face.")],
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan, face or caca-rnn.")],
     data: Manifests,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for checkpoints and logs.")],
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, a TOML file.")] = None,
     init: Annotated[str | None, typer.Option(metavar="BUNDLE", help="Start from a bundle's weights.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in RUN.")] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="caca-rnn: stored features; default: RUN/features."),
+    ] = None,
 ) -> None:
     """Train a system (needs the "lab" extra)."""
     with needs_lab("train"):
         from moodreel.lab.train import train as run
 
-        run(system, data, out, recipe, init, resume)
+        run(system, data, out, recipe, init, resume, cache)
 
 
 def evaluate(
