@@ -171,6 +171,14 @@ def test_groups_are_resampled_whole(scores):
         assert (pairs[:, 1] == pairs[:, 0] + 1).all()
 
 
+def test_groups_of_a_part_are_resampled(scores):
+    gains = np.array([0.0, 0.2, 0.8, 0.4, 0.2])  # of clips 1, 3, 5, 6, 7, over the seeds
+    drawn = [gains[chosen].mean() for chosen in resample_groups(["a", "b", "c", "d", "d"], 400)]
+    found = scores.compare("caca-a", "face", "accuracy", "rest")
+    assert found.interval.mean == pytest.approx(1.6 / 5)
+    assert found.groups == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=1e-6)
+
+
 def test_orderings(scores):
     head, first, second = format_orders(scores, OUTLINE.orderings[:2])
     assert head[:5] == ["paper", "says", "its numbers", "here", "mean difference"]
