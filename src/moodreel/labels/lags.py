@@ -16,8 +16,12 @@ from moodreel.errors import SettingsError, require
 from moodreel.labels.traces import Clock, Traces, make_clock, sample_traces
 from moodreel.types import FloatArray, IntArray
 
-BASES = ("level", "slope")
-"""What is correlated: the traces, or how fast they change."""
+BASES = ("slope", "level")
+"""What is correlated: how fast the traces change, or the traces themselves.
+
+On traces with known lags both are equally exact where much happens; where nothing does, slopes seldom find
+a lag, levels often a wrong one (docs/ratings.md).
+"""
 
 LONGEST = 4.0
 """Seconds searched to either side at most, where no bound is given."""
@@ -47,7 +51,7 @@ class LagSettings:
     """
 
     longest: float | None = None
-    basis: str = "level"
+    basis: str = "slope"
     least: float = 0.5
 
     def __post_init__(self) -> None:
