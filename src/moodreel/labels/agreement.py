@@ -151,10 +151,10 @@ def estimate_disagreement(
         columns.append(spread.variance[:, one])
         counts.append(spread.raters[:, one].astype(np.float64))
         heads.append((spread.conditions[one], None))
-    for one, other in combinations(places, 2):
-        columns.append(spread.variance[:, one] - spread.variance[:, other])
-        counts.append((spread.raters[:, one] + spread.raters[:, other]) / 2)
-        heads.append((spread.conditions[one], spread.conditions[other]))
+    for one, two in combinations(places, 2):
+        columns.append(spread.variance[:, one] - spread.variance[:, two])
+        counts.append((spread.raters[:, one] + spread.raters[:, two]) / 2)
+        heads.append((spread.conditions[one], spread.conditions[two]))
     values = np.stack(columns, axis=1)  # [N, comparisons, E]
     found = np.isfinite(values)
     clips = found.sum(axis=0)

@@ -44,7 +44,7 @@ class GoldSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Agreement:
+class PairAgreement:
     """How far R raters agree, pair by pair.
 
     Attributes:
@@ -66,7 +66,7 @@ class Fit:
     Attributes:
         instants: how many those are.
         rmse: root of the mean squared error.
-        cc, ccc: as in :class:`Agreement`.
+        cc, ccc: as in :class:`PairAgreement`.
     """
 
     instants: int
@@ -91,6 +91,7 @@ class Gold:
         constant: raters who never moved; their weight is 0 under ``ewe``.
         missing: [R] share of the instants without a value, in ``before``.
         agreement_before, agreement: of ``before`` and ``aligned``.
+        truth: [T] where the file has one, NaN where missing; None otherwise.
         fits: against the truth, where the file has one: ``plain_mean`` (of ``before``) and ``gold``.
     """
 
@@ -104,8 +105,9 @@ class Gold:
     weights: FloatArray
     constant: tuple[str, ...]
     missing: FloatArray
-    agreement_before: Agreement
-    agreement: Agreement
+    agreement_before: PairAgreement
+    agreement: PairAgreement
+    truth: FloatArray | None = None
     fits: dict[str, Fit] | None = None
 
 
@@ -142,7 +144,7 @@ def make_gold(
     constant = [_is_constant(aligned[:, k]) for k in range(len(traces.raters))]
     weights = weigh_raters(aligned) if settings.method == "ewe" else _share_evenly(aligned)
     values = fuse_raters(aligned, weights)
-    fits = None
+    truth = fits = None
     if traces.truth is not None:
         known = np.isfinite(traces.truth)
         truth = sample_series(traces.times[known], traces.truth[known], times, settings.clock.max_gap)
@@ -161,6 +163,7 @@ def make_gold(
         missing=1 - np.isfinite(before).mean(axis=0),
         agreement_before=compare_raters(before),
         agreement=compare_raters(aligned),
+        truth=truth,
         fits=fits,
     )
 
@@ -216,7 +219,7 @@ def fuse_raters(values: FloatArray, weights: FloatArray) -> FloatArray:
     return np.where(counts, gold, np.nan)
 
 
-def compare_raters(values: FloatArray) -> Agreement:
+def compare_raters(values: FloatArray) -> PairAgreement:
     """How far raters agree.
 
     Args:
@@ -230,8 +233,8 @@ def compare_raters(values: FloatArray) -> Agreement:
             cc[b, a], ccc[b, a] = cc[a, b], ccc[a, b]
     pairs = np.triu_indices(count, 1)
     if count < 2:
-        return Agreement(cc, ccc, math.nan, math.nan)
-    return Agreement(cc, ccc, float(cc[pairs].mean()), float(ccc[pairs].mean()))
+        return PairAgreement(cc, ccc, math.nan, math.nan)
+    return PairAgreement(cc, ccc, float(cc[pairs].mean()), float(ccc[pairs].mean()))
 
 
 def measure_agreement(one: FloatArray, other: FloatArray) -> tuple[float, float]:
