@@ -138,6 +138,10 @@ def gold(
     lag_basis: Annotated[
         str, typer.Option(metavar="slope|level", help="Correlate how fast traces change, or the traces.")
     ] = "slope",
+    min_peak: Annotated[
+        float | None,
+        typer.Option(metavar="R", help="Lower correlations give no lag; default: 0.5."),
+    ] = None,
     delay: Annotated[
         float, typer.Option(metavar="S", help="Take so many seconds off all raters as well.")
     ] = 0.0,
@@ -165,7 +169,7 @@ def gold(
     from moodreel.labels.traces import Clock
 
     settings = GoldSettings(method, delay, Clock(step, max_gap))
-    search = LagSettings(max_lag, lag_basis)
+    search = LagSettings(max_lag, lag_basis, LagSettings.least if min_peak is None else min_peak)
     run = _Run(settings, search, several, out, plot, aligned, as_json)
     run.go(files, lags)
     if run.failed:

@@ -136,13 +136,14 @@ def estimate_disagreement(
     conditions, so that the mean over emotions and the paired differences keep what belongs together.
 
     Args:
-        spread: of at least one clip.
+        spread: of at least one clip, condition and emotion.
         bootstrap: how intervals are made.
 
     Raises:
-        SettingsError: there are no clips.
+        SettingsError: there is none of one of these.
     """
-    require(bool(spread.clips), "spread.clips", 0, "at least one")
+    for name in ("clips", "conditions", "emotions"):
+        require(bool(getattr(spread, name)), f"spread.{name}", 0, "at least one")
     columns: list[FloatArray] = []
     counts: list[FloatArray] = []
     heads: list[tuple[str, str | None]] = []

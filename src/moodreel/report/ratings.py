@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moodreel.errors import require
 from moodreel.labels.agreement import Agreement
 from moodreel.labels.gold import Gold
 from moodreel.report.colours import NEUTRAL, PALETTE
@@ -46,11 +45,7 @@ def plot_disagreement(found: Agreement, unit: str = "") -> Figure:
 
     Returns:
         A figure at least 7 inches wide; whiskers are the intervals.
-
-    Raises:
-        SettingsError: there is no emotion.
     """
-    require(bool(found.emotions), "found.emotions", 0, "at least one")
     emotions, conditions = found.emotions, found.conditions
     figure = make_figure(min(24.0, max(7.0, 1.2 + 0.28 * len(emotions) * (len(conditions) + 1))), 3.8)
     axes = figure.subplots()
@@ -108,7 +103,8 @@ def plot_gold(gold: Gold) -> Figure:
     upper.set_title(f"{_name(gold.source.rpartition('/')[2])}: as recorded", loc="left", fontsize=10)
     _draw_raters(lower, gold, gold.aligned, gold.late)
     lower.plot(gold.times, gold.values, color=INK, linewidth=2.4, label="gold standard")
-    lower.set_title("lags taken off, and the gold standard", loc="left", fontsize=10)
+    title = "the gold standard" if not gold.late.any() else "lags taken off, and the gold standard"
+    lower.set_title(title, loc="left", fontsize=10)
     lower.set_xlabel("time (s)")
     for axes in (upper, lower):
         if gold.truth is not None:
@@ -126,7 +122,9 @@ def plot_gold(gold: Gold) -> Figure:
 
 def _draw_raters(axes: Axes, gold: Gold, values: FloatArray, late: FloatArray | None) -> None:
     for k, name in enumerate(gold.raters):
-        told = "" if late is None else f": {late[k]:.2f} s late, weight {gold.weights[k]:.2f}"
+        told = ""
+        if late is not None:
+            told = f": weight {gold.weights[k]:.2f}" + (f", {late[k]:.2f} s late" if late.any() else "")
         axes.plot(
             gold.times,
             values[:, k],
