@@ -98,6 +98,7 @@ class TestAgreement:
             (["r.csv", "--counts", ","], "--counts: expected names of columns"),
             (["r.csv", "--counts", "joy"], "r.csv:1: column 'joy' is missing"),
             (["r.csv", "--rounds", "0"], "rounds = 0: expected a number"),
+            (["r.csv", "--by-group"], "grouped = True: expected a file that names the groups"),
             (["r.csv", "--level", "1"], "level = 1.0: expected a share"),
             (["r.csv", "--out", "o.txt"], "--out o.txt: expected a name that ends in .csv"),
             (["r.csv", "--out", "./r.csv"], "--out r.csv: is an input itself"),

@@ -238,6 +238,34 @@ class TestIntervals:
         assert (entry.low, entry.value, entry.high) == (pytest.approx(0.25),) * 3
         assert (over_all.low, over_all.high) == (pytest.approx(0.25),) * 2
 
+    def test_groups_are_drawn_whole(self, read):
+        """Clips of a person alike, persons not: the interval is as wide as the persons make it."""
+        person = np.random.default_rng(0).exponential(1, 30)
+        values = np.repeat(person, 20)[:, None, None]
+        names = tuple(map(str, range(600)))
+        spread = RaterSpread(
+            names, ("a",), ("joy",), values, np.full((600, 1, 1), 5), np.repeat(np.arange(30), 20)
+        )
+        clips, groups = (estimate_disagreement(spread, Bootstrap(grouped=g)).means[0] for g in (False, True))
+        assert clips.value == groups.value == pytest.approx(person.mean())
+        assert (groups.high - groups.low) / 2 == pytest.approx(1.96 * person.std() / 30**0.5, rel=0.15)
+        assert groups.high - groups.low > 3 * (clips.high - clips.low)
+        with pytest.raises(SettingsError, match="grouped = True: expected a file that names the groups"):
+            estimate_disagreement(read(join(draw_ratings())).spread, Bootstrap(grouped=True))
+
+    def test_groups_of_files(self, read):
+        held = read(
+            "clip,group,rater,emotion,intensity\na,p,x,joy,1\nb,q,x,joy,1\nc,p,x,joy,1\na,q,y,joy,1\na,,y,joy,1\n"
+        )
+        assert held.spread.group.tolist() == [0, 1, 0]
+        assert [(row.line, row.reason) for row in held.bad] == [
+            (5, "group = 'q', but the clip's was 'p' before"),
+            (6, "group is empty"),
+        ]
+        assert read("group,clip,joy\np,a,1\nq,b,2\n", "joy").spread.group.tolist() == [0, 1]
+        assert read(CREMA.replace('"one"', '"1001_x"')).spread.group.tolist() == [0]
+        assert read("clip,joy\na,1\n", "joy").spread.group is None
+
     def test_the_seed_decides(self, read):
         spread = read(join(draw_ratings())).spread
         one, same, other = (estimate_disagreement(spread, Bootstrap(100, seed=s)) for s in (1, 1, 2))

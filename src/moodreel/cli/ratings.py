@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -66,6 +66,9 @@ def agreement(
     ] = None,
     level: Annotated[float | None, typer.Option(metavar="P", help="Of the intervals; default: 0.95.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of the resampling; default: 0.")] = None,
+    by_group: Annotated[
+        bool, typer.Option("--by-group", help="Resample groups of clips: the column group; CREMA-D's actors.")
+    ] = False,
 ) -> None:
     """Rater disagreement: the variance of intensity among a clip's raters, per emotion and condition.
 
@@ -81,7 +84,8 @@ def agreement(
     from moodreel.runtime.files import replace_file
 
     asked = {"rounds": rounds, "level": level, "seed": seed}
-    bootstrap = Bootstrap(**{name: value for name, value in asked.items() if value is not None})  # type: ignore[arg-type]
+    chosen: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    bootstrap = Bootstrap(**chosen, grouped=by_group)
     columns = [name.strip() for name in counts.split(",") if name.strip()] if counts is not None else []
     if counts is not None and not columns:
         stop("--counts: expected names of columns")

@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
-from moodreel.errors import require
+from moodreel.errors import SettingsError, require
 from moodreel.types import BoolArray, FloatArray, IntArray
 
 CHUNK = 64
@@ -28,6 +28,7 @@ class RaterSpread:
         clips, conditions, emotions: names.
         variance: [N, C, E] unbiased variance among the raters; NaN for fewer than two of them.
         raters: [N, C, E] how many there are.
+        group: [N] numbers from 0: which clips belong together (of one person, one show); None: unknown.
 
     Raises:
         SettingsError: an array has another shape.
@@ -38,12 +39,16 @@ class RaterSpread:
     emotions: tuple[str, ...]
     variance: FloatArray
     raters: IntArray
+    group: IntArray | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.clips), len(self.conditions), len(self.emotions))
         for name in ("variance", "raters"):
             got = getattr(self, name).shape
             require(got == shape, f"RaterSpread.{name}", list(got), str(list(shape)))
+        if self.group is not None:
+            got = self.group.shape
+            require(got == shape[:1], "RaterSpread.group", list(got), str(list(shape[:1])))
 
     @property
     def alone(self) -> int:
@@ -53,12 +58,14 @@ class RaterSpread:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are made: percentiles over resampled clips.
+    """How intervals are made: percentiles over resampled clips, or groups of clips.
 
     Attributes:
         rounds: resamplings.
         level: of the interval.
         seed: of the resampling.
+        grouped: whether whole groups are drawn: for what is said of other persons, not only of other clips
+            of the same ones.
 
     Raises:
         SettingsError: a field has a value that is not allowed.
@@ -67,6 +74,7 @@ class Bootstrap:
     rounds: int = 2000
     level: float = 0.95
     seed: int = 0
+    grouped: bool = False
 
     def __post_init__(self) -> None:
         require(1 <= self.rounds <= 1_000_000, "rounds", self.rounds, "a number from 1 to 1000000")
@@ -132,18 +140,21 @@ def estimate_disagreement(
 ) -> Agreement:
     """Mean variance among raters, per emotion and condition, and differences between conditions.
 
-    Each resampling draws as many clips as there are, with replacement, and serves all emotions and
-    conditions, so that the mean over emotions and the paired differences keep what belongs together.
+    Each resampling draws as many clips (or groups) as there are, with replacement, and serves all emotions
+    and conditions, so that the mean over emotions and the paired differences keep what belongs together.
 
     Args:
         spread: of at least one clip, condition and emotion.
         bootstrap: how intervals are made.
 
     Raises:
-        SettingsError: there is none of one of these.
+        SettingsError: there is none of one of these, or groups are asked for that are not known.
     """
     for name in ("clips", "conditions", "emotions"):
         require(bool(getattr(spread, name)), f"spread.{name}", 0, "at least one")
+    group = spread.group if bootstrap.grouped else np.arange(len(spread.clips))
+    if group is None:
+        raise SettingsError("grouped", True, "a file that names the groups")
     columns: list[FloatArray] = []
     counts: list[FloatArray] = []
     heads: list[tuple[str, str | None]] = []
@@ -161,7 +172,7 @@ def estimate_disagreement(
     clips = found.sum(axis=0)
     raters = _divide(np.where(found, np.stack(counts, axis=1), 0.0).sum(axis=0), clips)
     value = _divide(np.where(found, values, 0.0).sum(axis=0), clips)
-    drawn = np.concatenate(list(_resample(values, found, bootstrap)))
+    drawn = np.concatenate(list(_resample(values, found, group, bootstrap)))
     tails = [(1 - bootstrap.level) / 2, (1 + bootstrap.level) / 2]
     low, high = _find_quantiles(drawn, tails)
     mean_low, mean_high = _find_quantiles(_mean_known(drawn), tails)
@@ -184,16 +195,18 @@ def estimate_disagreement(
     return Agreement(spread.conditions, spread.emotions, means, differences, bootstrap)
 
 
-def _resample(values: FloatArray, found: BoolArray, bootstrap: Bootstrap) -> Iterator[FloatArray]:
-    """Yields [rounds of a chunk, K, E] means of resampled clips, NaN where none had a value."""
-    count = len(values)
+def _resample(
+    values: FloatArray, found: BoolArray, group: IntArray, bootstrap: Bootstrap
+) -> Iterator[FloatArray]:
+    """Yields [rounds of a chunk, K, E] means of resampled groups of clips, NaN where none had a value."""
+    count, groups = len(values), int(group.max()) + 1
     flat = np.where(found, values, 0.0).reshape(count, -1)
     there = found.reshape(count, -1).astype(np.float64)
     rng = np.random.default_rng(bootstrap.seed)
     for start in range(0, bootstrap.rounds, CHUNK):
         rounds = min(CHUNK, bootstrap.rounds - start)
         weights = np.stack(
-            [np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(rounds)]
+            [np.bincount(rng.integers(groups, size=groups), minlength=groups)[group] for _ in range(rounds)]
         ).astype(np.float64)
         yield _divide(weights @ flat, weights @ there).reshape(rounds, *values.shape[1:])
 

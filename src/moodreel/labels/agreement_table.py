@@ -10,7 +10,7 @@ import array
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -83,9 +83,9 @@ def read_ratings(path: str | Path, counts: Sequence[str] = ()) -> RatingFile:
     """Reads a file of ratings or of vote counts.
 
     Args:
-        path: CSV, UTF-8. Ratings: :data:`NEEDED`, and ``condition`` where there are several. CREMA-D's votes:
-            as they are. Other counts: a row a clip, ``clip``, ``condition`` where there are several, and the
-            columns ``counts``, an emotion each.
+        path: CSV, UTF-8. Ratings: :data:`NEEDED`. CREMA-D's votes: as they are. Other counts: a row a clip,
+            ``clip`` and the columns ``counts``, an emotion each. Optional ``condition``, and ``group``: clips
+            that belong together, such as those of one person.
         counts: names of columns with vote counts; empty for the other two kinds.
 
     Raises:
@@ -96,44 +96,107 @@ def read_ratings(path: str | Path, counts: Sequence[str] = ()) -> RatingFile:
     require(len({*counts}) == len(counts), "counts", ",".join(counts), "each column once")
     data = read_bytes(path, "ratings")
     header = read_header(path, data, ())
-    if counts:
-        read_header(path, data, ("clip", *counts), ("condition",))
-        return _read_counts(path, data, header, dict.fromkeys(counts, "") | {name: name for name in counts})
-    if "fileName" in header and "intensity" not in header and {*CREMA_D} <= {*header}:
+    is_crema = not counts and "intensity" not in header and {"fileName", *CREMA_D} <= {*header}
+    if is_crema:
         read_header(path, data, (header[0], "fileName", *CREMA_D), ("numResponses",))
-        return _read_counts(path, data, header, CREMA_D)
-    read_header(path, data, NEEDED, ("condition",))
+        return _read_counts(path, data, header, _CremaRows(header), CREMA_D)
+    needed = ("clip", *counts) if counts else NEEDED
+    read_header(path, data, needed, ("condition", "group"))
+    if counts:
+        return _read_counts(path, data, header, _Rows(header), {name: name for name in counts})
     return _read_ratings(path, data, header)
+
+
+class _Rows:
+    """Which clip a row is of: its names are numbered, and its group is kept.
+
+    Args:
+        header: of the file.
+    """
+
+    def __init__(self, header: Sequence[str]) -> None:
+        self.clips, self.conditions, self.groups = _Names(), _Names(), _Names()
+        self._group_of: list[int] = []
+        self._places = {name: header.index(name) for name in ("clip", "condition", "group") if name in header}
+
+    @property
+    def grouped(self) -> bool:
+        """Whether the file says which clips belong together."""
+        return "group" in self._places
+
+    def place(self, cells: Sequence[str]) -> tuple[int, int] | str:
+        """(clip, condition) of a row, or what is wrong with it."""
+        named = {name: cells[place].strip() for name, place in self._places.items()}
+        empty = next((name for name, cell in named.items() if not cell), None)
+        if empty is not None:
+            return f"{empty} is empty"
+        return self._number(named["clip"], named.get("condition", ONLY), named.get("group", ""))
+
+    def _number(self, clip: str, condition: str, group: str) -> tuple[int, int] | str:
+        number = self.clips.places.get(clip)
+        if number is not None and self.groups.all()[self._group_of[number]] != group:
+            before = self.groups.all()[self._group_of[number]]
+            return f"group = {shorten(group)}, but the clip's was {shorten(before)} before"
+        if number is None:
+            self._group_of.append(self.groups.number(group))
+            number = self.clips.number(clip)
+        return number, self.conditions.number(condition)
+
+    def make_spread(self, emotions: Sequence[str], variance: FloatArray, raters: IntArray) -> RaterSpread:
+        """The spread, with these [N, C, E]."""
+        group = np.array(self._group_of, np.int64) if self.grouped else None
+        return RaterSpread(self.clips.all(), self.conditions.all(), tuple(emotions), variance, raters, group)
+
+
+class _CremaRows(_Rows):
+    """The same for CREMA-D: condition by the row's number, clip by its file, group by its actor."""
+
+    def __init__(self, header: Sequence[str]) -> None:
+        super().__init__(())
+        self._file_at = header.index("fileName")
+
+    @property
+    def grouped(self) -> bool:
+        return True
+
+    def place(self, cells: Sequence[str]) -> tuple[int, int] | str:
+        clip = cells[self._file_at].strip()
+        condition = CREMA_D_CONDITIONS.get(cells[0].strip()[:1])
+        if condition is None:
+            return f"row number {shorten(cells[0])}: expected one that begins with 1, 2 or 3"
+        if not clip:
+            return "fileName is empty"
+        return self._number(clip, condition, clip.partition("_")[0])
 
 
 def _read_ratings(path: Path, data: bytes, header: list[str]) -> RatingFile:
     """One rating a row."""
-    places = [header.index(name) for name in NEEDED]
-    condition_at = header.index("condition") if "condition" in header else None
-    clips, raters, emotions, conditions = _Names(), _Names(), _Names(), _Names()
+    rater_at, emotion_at, intensity_at = (header.index(name) for name in NEEDED[1:])
+    rows, raters, emotions = _Rows(header), _Names(), _Names()
     codes, values = array.array("q"), array.array("d")
     bad: list[BadRow] = []
     for line, cells in _list_rows(data, len(header), bad):
-        clip, rater, emotion, intensity = (cells[place].strip() for place in places)
-        condition = ONLY if condition_at is None else cells[condition_at].strip()
-        named = {"clip": clip, "condition": condition, "rater": rater, "emotion": emotion}
-        empty = [name for name, cell in named.items() if not cell]
-        value = _parse(intensity)
-        if empty:
-            bad.append(BadRow(line, f"{empty[0]} is empty"))
-        elif value is None:
-            bad.append(BadRow(line, f"intensity = {shorten(intensity)}: expected a number"))
-        else:
-            codes.extend((clips.number(clip), conditions.number(condition), emotions.number(emotion),
-                          raters.number(rater), line))  # fmt: skip
-            values.append(value)
+        named = {"rater": cells[rater_at].strip(), "emotion": cells[emotion_at].strip()}
+        empty = next((name for name, cell in named.items() if not cell), None)
+        value = _parse(cells[intensity_at])
+        if empty is not None:
+            bad.append(BadRow(line, f"{empty} is empty"))
+            continue
+        if value is None:
+            bad.append(BadRow(line, f"intensity = {shorten(cells[intensity_at])}: expected a number"))
+            continue
+        placed = rows.place(cells)
+        if isinstance(placed, str):
+            bad.append(BadRow(line, placed))
+            continue
+        codes.extend((*placed, emotions.number(named["emotion"]), raters.number(named["rater"]), line))
+        values.append(value)
     table = np.array(codes, np.int64).reshape(-1, 5)
-    shape = (len(clips), len(conditions), len(emotions))
+    shape = (len(rows.clips), len(rows.conditions), len(emotions))
     rating = np.array(values, np.float64)
     cell = (table[:, 0] * shape[1] + table[:, 1]) * shape[2] + table[:, 2]
-    _, first, which = np.unique(
-        cell * max(1, len(raters)) + table[:, 3], return_index=True, return_inverse=True
-    )
+    rated_by = cell * max(1, len(raters)) + table[:, 3]
+    _, first, which = np.unique(rated_by, return_index=True, return_inverse=True)
     again = first[which] != np.arange(len(cell))
     for row in np.flatnonzero(again).tolist():
         line = int(table[first[which[row]], 4])
@@ -148,62 +211,53 @@ def _read_ratings(path: Path, data: bytes, header: list[str]) -> RatingFile:
     mean = np.bincount(cell, rating, size) / np.maximum(count, 1)
     squares: FloatArray = np.bincount(cell, (rating - mean[cell]) ** 2, size).astype(np.float64)
     variance = find_variance(squares, count)
-    spread = RaterSpread(
-        clips.all(), conditions.all(), emotions.all(), variance.reshape(shape), count.reshape(shape)
-    )
+    spread = rows.make_spread(emotions.all(), variance.reshape(shape), count.reshape(shape))
     return RatingFile(spread, len(cell), tuple(bad))
 
 
-def _read_counts(path: Path, data: bytes, header: list[str], named: dict[str, str]) -> RatingFile:
-    """A row a clip and condition: how many raters chose each emotion."""
-    places = [header.index(name) for name in named]
-    is_crema = named is CREMA_D
-    clip_at = header.index("fileName" if is_crema else "clip")
-    clips, conditions = _Names(), _Names()
-    rows: dict[tuple[int, int], tuple[int, list[int]]] = {}
+def _read_counts(
+    path: Path, data: bytes, header: list[str], rows: _Rows, named: Mapping[str, str]
+) -> RatingFile:
+    """A row a clip and condition: how many raters chose each emotion (columns ``named`` -> emotions)."""
+    counted: dict[tuple[int, int], tuple[int, list[int]]] = {}
     bad: list[BadRow] = []
     for line, cells in _list_rows(data, len(header), bad):
-        clip = cells[clip_at].strip()
-        votes = [_parse_count(cells[place]) for place in places]
-        if is_crema:
-            condition = CREMA_D_CONDITIONS.get(cells[0].strip()[:1], "")
+        votes = _count_votes(header, cells, named)
+        placed = votes if isinstance(votes, str) else rows.place(cells)
+        if isinstance(placed, str) or isinstance(votes, str):
+            bad.append(BadRow(line, str(placed)))
+        elif placed in counted:
+            told = f"the clip's second row in this condition (first: line {counted[placed][0]})"
+            bad.append(BadRow(line, told))
         else:
-            condition = cells[header.index("condition")].strip() if "condition" in header else ONLY
-        counted = [count for count in votes if count is not None]
-        fault = None
-        if not clip:
-            fault = f"{header[clip_at]} is empty"
-        elif not condition:
-            fault = "condition is empty"
-            if is_crema:
-                fault = f"row number {shorten(cells[0])}: expected one that begins with 1, 2 or 3"
-        elif len(counted) < len(votes):
-            place = places[votes.index(None)]
-            fault = f"{header[place]} = {shorten(cells[place])}: expected a count of votes"
-        elif is_crema and "numResponses" in header:
-            told = cells[header.index("numResponses")].strip()
-            if _parse_count(told) != sum(counted):
-                fault = f"numResponses = {shorten(told)}, but the votes add up to {sum(counted)}"
-        if fault is None:
-            key = clips.number(clip), conditions.number(condition)
-            if key in rows:
-                fault = f"the clip's second row in this condition (first: line {rows[key][0]})"
-            else:
-                rows[key] = line, counted
-        if fault is not None:
-            bad.append(BadRow(line, fault))
+            counted[placed] = line, votes
     bad.sort(key=lambda entry: entry.line)
-    if not rows:
+    if not counted:
         raise DataError(f"{path}: no {'good ' if bad else ''}rows under the header")
-    votes_of: IntArray = np.zeros((len(clips), len(conditions), len(named)), np.int64)
-    for (row, column), (_, counted) in rows.items():
-        votes_of[row, column] = counted
-    raters = np.broadcast_to(votes_of.sum(axis=2, keepdims=True), votes_of.shape).copy()
+    chosen: IntArray = np.zeros((len(rows.clips), len(rows.conditions), len(named)), np.int64)
+    for (row, column), (_, votes) in counted.items():
+        chosen[row, column] = votes
+    raters = np.broadcast_to(chosen.sum(axis=2, keepdims=True), chosen.shape).copy()
     # A vote is 1 for its emotion, 0 for the others; squared distances add up to n p (1 - p), and so the
     # variance is n / (n - 1) p (1 - p).
-    variance = find_variance(votes_of * (1 - votes_of / np.maximum(raters, 1)), raters)
-    spread = RaterSpread(clips.all(), conditions.all(), tuple(named.values()), variance, raters)
-    return RatingFile(spread, len(rows), tuple(bad))
+    variance = find_variance(chosen * (1 - chosen / np.maximum(raters, 1)), raters)
+    return RatingFile(rows.make_spread([*named.values()], variance, raters), len(counted), tuple(bad))
+
+
+def _count_votes(header: Sequence[str], cells: Sequence[str], named: Iterable[str]) -> list[int] | str:
+    """Votes of a row, in the order of ``named``, or what is wrong with them."""
+    votes = []
+    for name in named:
+        cell = cells[header.index(name)]
+        count = _parse_count(cell)
+        if count is None:
+            return f"{name} = {shorten(cell)}: expected a count of votes"
+        votes.append(count)
+    if "numResponses" in header and named is CREMA_D:
+        told = cells[header.index("numResponses")]
+        if _parse_count(told) != sum(votes):
+            return f"numResponses = {shorten(told)}, but the votes add up to {sum(votes)}"
+    return votes
 
 
 def _list_rows(data: bytes, width: int, bad: list[BadRow]) -> Iterator[tuple[int, list[str]]]:

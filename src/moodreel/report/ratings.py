@@ -83,7 +83,8 @@ def plot_disagreement(found: Agreement, unit: str = "") -> Figure:
     if len(conditions) > 1:
         figure.legend(loc="outside upper left", ncols=min(6, len(conditions)), fontsize=9, frameon=False)
     level = f"{found.bootstrap.level:.3g}".removeprefix("0.")
-    text = f"Whiskers: {level.ljust(2, '0')} % interval over resampled clips."
+    drawn = "groups of clips" if found.bootstrap.grouped else "clips"
+    text = f"Whiskers: {level.ljust(2, '0')} % interval over resampled {drawn}."
     figure.supxlabel(text, fontsize=8, color=NEUTRAL.light)
     return figure
 
