@@ -115,36 +115,39 @@ class _Rows:
     """
 
     def __init__(self, header: Sequence[str]) -> None:
-        self.clips, self.conditions, self.groups = _Names(), _Names(), _Names()
-        self._group_of: list[int] = []
-        self._places = {name: header.index(name) for name in ("clip", "condition", "group") if name in header}
+        self.clips, self.conditions = _Names(), _Names()
+        self._group_of: list[str] = []
+        self._places = [
+            (name, header.index(name)) for name in ("clip", "condition", "group") if name in header
+        ]
+        self._names = {"clip": "", "condition": ONLY, "group": ""}
 
     @property
     def grouped(self) -> bool:
         """Whether the file says which clips belong together."""
-        return "group" in self._places
+        return any(name == "group" for name, _ in self._places)
 
     def place(self, cells: Sequence[str]) -> tuple[int, int] | str:
         """(clip, condition) of a row, or what is wrong with it."""
-        named = {name: cells[place].strip() for name, place in self._places.items()}
-        empty = next((name for name, cell in named.items() if not cell), None)
-        if empty is not None:
-            return f"{empty} is empty"
-        return self._number(named["clip"], named.get("condition", ONLY), named.get("group", ""))
+        names = self._names
+        for name, place in self._places:
+            names[name] = cells[place].strip()
+            if not names[name]:
+                return f"{name} is empty"
+        return self._number(names["clip"], names["condition"], names["group"])
 
     def _number(self, clip: str, condition: str, group: str) -> tuple[int, int] | str:
-        number = self.clips.places.get(clip)
-        if number is not None and self.groups.all()[self._group_of[number]] != group:
-            before = self.groups.all()[self._group_of[number]]
-            return f"group = {shorten(group)}, but the clip's was {shorten(before)} before"
-        if number is None:
-            self._group_of.append(self.groups.number(group))
-            number = self.clips.number(clip)
+        number = self.clips.number(clip)
+        if number == len(self._group_of):
+            self._group_of.append(group)
+        elif self._group_of[number] != group:
+            return f"group = {shorten(group)}, but the clip's was {shorten(self._group_of[number])} before"
         return number, self.conditions.number(condition)
 
     def make_spread(self, emotions: Sequence[str], variance: FloatArray, raters: IntArray) -> RaterSpread:
         """The spread, with these [N, C, E]."""
-        group = np.array(self._group_of, np.int64) if self.grouped else None
+        groups = _Names()
+        group = np.array([groups.number(name) for name in self._group_of]) if self.grouped else None
         return RaterSpread(self.clips.all(), self.conditions.all(), tuple(emotions), variance, raters, group)
 
 
@@ -176,11 +179,13 @@ def _read_ratings(path: Path, data: bytes, header: list[str]) -> RatingFile:
     codes, values = array.array("q"), array.array("d")
     bad: list[BadRow] = []
     for line, cells in _list_rows(data, len(header), bad):
-        named = {"rater": cells[rater_at].strip(), "emotion": cells[emotion_at].strip()}
-        empty = next((name for name, cell in named.items() if not cell), None)
-        value = _parse(cells[intensity_at])
-        if empty is not None:
-            bad.append(BadRow(line, f"{empty} is empty"))
+        rater, emotion, value = (
+            cells[rater_at].strip(),
+            cells[emotion_at].strip(),
+            _parse(cells[intensity_at]),
+        )
+        if not rater or not emotion:
+            bad.append(BadRow(line, f"{'emotion' if rater else 'rater'} is empty"))
             continue
         if value is None:
             bad.append(BadRow(line, f"intensity = {shorten(cells[intensity_at])}: expected a number"))
@@ -189,7 +194,7 @@ def _read_ratings(path: Path, data: bytes, header: list[str]) -> RatingFile:
         if isinstance(placed, str):
             bad.append(BadRow(line, placed))
             continue
-        codes.extend((*placed, emotions.number(named["emotion"]), raters.number(named["rater"]), line))
+        codes.extend((*placed, emotions.number(emotion), raters.number(rater), line))
         values.append(value)
     table = np.array(codes, np.int64).reshape(-1, 5)
     shape = (len(rows.clips), len(rows.conditions), len(emotions))
