@@ -95,7 +95,7 @@ def format_gold(made: Gold, facts: dict[str, Any], style: Style) -> str:
             (rater["name"], f"{rater['missing']:.1%}", _number(rater["late_s"], 3),
              _number(rater["lag_peak"], 3), _number(rater["weight"], 3), note)
         )  # fmt: skip
-    text.append(format_columns(("rater", "missing", "late (s)", "at its lag", "weight", ""), rows, style))
+    text.append(format_columns(("rater", "missing", "late (s)", "peak CC", "weight", ""), rows, style))
     if len(made.raters) > 1:
         before, after = facts["before"], facts["after"]
         text += [
@@ -109,8 +109,9 @@ def format_gold(made: Gold, facts: dict[str, Any], style: Style) -> str:
         ]  # fmt: skip
         text += ["\n", format_columns(("", *made.raters), matrix, style)]
         text.append(
-            f"mean CC {_number(before['mean_cc'], 3)} as recorded, {_number(after['mean_cc'], 3)} so; "
-            f"mean CCC {_number(before['mean_ccc'], 3)} and {_number(after['mean_ccc'], 3)}\n"
+            f"as recorded -> lags taken off: mean CC {_number(before['mean_cc'], 3)} -> "
+            f"{_number(after['mean_cc'], 3)}, mean CCC {_number(before['mean_ccc'], 3)} -> "
+            f"{_number(after['mean_ccc'], 3)}\n"
         )
     if facts["truth"] is not None:
         header = ("against the truth", "instants", "RMSE", "CC", "CCC")
