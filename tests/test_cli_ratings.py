@@ -184,6 +184,15 @@ class TestGold:
         assert (run.code, run.err) == (1, "moodreel: t.csv:152: 5 cells expected, got 2\n")
         assert run.out.startswith("3 raters, 150 instants")
 
+    def test_notes(self, run, place):
+        (place / "t.csv").write_text("time_s,a,b,c\n" + "".join(f"{k},{k % 3},{k % 2},1\n" for k in range(9)))
+        run("ratings", "gold", "t.csv")
+        notes = [line.partition("   ")[2].split(maxsplit=4)[4:] for line in run.out.splitlines()[2:5]]
+        assert notes == [["lag not known: no clear peak"]] * 2 + [["constant"]]
+        (place / "t.csv").write_text("time_s,a\n0,1\n1,2\n2,1\n")
+        run("ratings", "gold", "t.csv", "--lags", "together")
+        assert run.out.splitlines()[2:] == ["a      0.0%     0.000     0.000    1.000"]
+
     @pytest.mark.parametrize(
         ("args", "said"),
         [

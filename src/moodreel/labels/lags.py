@@ -185,7 +185,7 @@ class _Search:
         moves = power > 1e-12
         if not moves.any():
             return 0.0, 0.0, False
-        curve = np.where(moves, sums[:, 0] / np.where(moves, power, 1.0), -1.0)
+        curve = np.where(moves, sums[:, 0] / np.where(moves, power, 1.0), -np.inf)
         best = int(curve.argmax())
         inside = 0 < best < len(curve) - 1 and moves[best - 1 : best + 2].all()
         if not inside or curve[best] < max(self._settings.least, 1e-9):

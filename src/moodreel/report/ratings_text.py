@@ -88,8 +88,8 @@ def format_gold(made: Gold, facts: dict[str, Any], style: Style) -> str:
     text = [style.paint(f"{len(made.raters)} raters, {len(made.times)} instants{step}", "bold") + "\n"]
     rows = []
     for rater in facts["raters"]:
-        note = "constant: no weight" if rater["constant"] else ""
-        if rater["lag_known"] is False and not rater["constant"]:
+        note = "constant" if rater["constant"] else ""
+        if rater["lag_known"] is False and not rater["constant"] and len(made.raters) > 1:
             note = "lag not known: no clear peak"
         rows.append(
             (rater["name"], f"{rater['missing']:.1%}", _number(rater["late_s"], 3),
