@@ -69,7 +69,7 @@ def ablate(
         Path | None, typer.Option(metavar="DIR", help="Stored features; default: DIR/features of --out.")
     ] = None,
 ) -> None:
-    """Run every row of a paper's tables (needs the "lab" extra): kavan on random splits, caca-rnn with seeds."""
+    """Run every row of a paper's tables: kavan on random splits, caca-rnn with seeds (needs "lab")."""
     if system not in _SYSTEMS:
         stop(f"ablate {system}: expected {' or '.join(_SYSTEMS)}")
     if not out.parent.is_dir():

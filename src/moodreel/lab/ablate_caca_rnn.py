@@ -63,9 +63,9 @@ TABLE_2 = ("2d-3d", "ensemble")
 
 PAPER_NOTE = (
     "The paper's Table I is of the validation set of MEC 2017. Its Table II is of the submitted networks, "
-    "trained on more data than those of Table I: CACA-RNN has 41.53 % mAP and 51.34 % accuracy on validation, "
-    "45.51 and 47.30 on the testing set; joined with the 2D-3D-CNN 52.16 and 56.58, 44.74 and 52.99; the "
-    "challenge's baseline 34.1 and 36.5, 21.7 and 35.3."
+    "trained on more data than those of Table I: CACA-RNN has 41.53 % mAP and 51.34 % accuracy on "
+    "validation, 45.51 and 47.30 on the testing set; joined with the 2D-3D-CNN 52.16 and 56.58, 44.74 and "
+    "52.99; the challenge's baseline 34.1 and 36.5, 21.7 and 35.3."
 )
 """Stands in the report: Table II's numbers belong to no row of ours."""
 
