@@ -326,12 +326,15 @@ def test_a_bundle_end_to_end(tmp_path, system):
 
 
 def test_a_system_that_cannot_be_run_yet(tmp_path):
-    none = {"emotions": [], "categories": []}
+    from moodreel.emotions import MEC_8
+
+    labels = {"emotions": [], "categories": list(MEC_8)}
     folder = write_bundle(tmp_path / "b", model=b"", system="kavan", **{"name": "s"})
     text = (folder / "bundle.json").read_text("utf-8")
     import json
 
-    content = {**json.loads(text), "system": "sta", "labels": none, "supervised": none}
+    content = {**json.loads(text), "system": "caca-rnn", "labels": labels, "supervised": {}}
     (folder / "bundle.json").write_text(json.dumps(content), "utf-8")
-    with pytest.raises(BundleError, match="bundle 's': this version runs kavan, face, not system 'sta'"):
+    message = "bundle 's': this version runs kavan, face, sta, not system 'caca-rnn'"
+    with pytest.raises(BundleError, match=message):
         moodreel.load(folder)
