@@ -9,8 +9,8 @@ from PIL import Image
 
 import moodreel
 from moodreel.emotions import CIRCUMPLEX, EKMAN_7, GIFGIF_17, QUADRANTS
-from moodreel.errors import BundleError, MediaError, SettingsError
-from moodreel.runtime import recognizer as rooms
+from moodreel.errors import MediaError, SettingsError
+from moodreel.runtime import frame_reader
 from moodreel.runtime.recognizer import Recognizer
 from moodreel.runtime.schema import BundleInfo
 from moodreel.types import Clip
@@ -218,14 +218,14 @@ def test_failures_are_results_in_their_place(gifs, tmp_path):
 
 
 def test_an_unforeseen_failure_is_a_result_too(gifs, monkeypatch):
-    real = rooms.open_media
+    real = frame_reader.open_media
 
     def fragile(source, limits):
         if source == gifs[2]:
             raise ZeroDivisionError("deep\ninside")
         return real(source, limits)
 
-    monkeypatch.setattr(rooms, "open_media", fragile)
+    monkeypatch.setattr(frame_reader, "open_media", fragile)
     results = list(build().map(gifs[:4]))
     assert [r.error for r in results] == [None, None, "ZeroDivisionError: deep inside", None]
 
@@ -296,7 +296,7 @@ def test_mixed_lengths_go_through_in_groups():
 
 
 def test_frames_of_face_go_through_in_bounded_runs(monkeypatch):
-    monkeypatch.setattr(rooms, "FRAMES_PER_RUN", 4)
+    monkeypatch.setattr(frame_reader, "FRAMES_PER_RUN", 4)
     engine = FakeEngine("face")
     results = list(build("face", engine).map([paint(shade(51 * k)) for k in range(6)]))
     assert [shape[0] for shape in engine.shapes] == [4, 2]
@@ -323,18 +323,3 @@ def test_a_bundle_end_to_end(tmp_path, system):
         assert result.emotions["contempt"] == 1.0
         np.testing.assert_allclose(result.attention.sum(axis=(1, 2)), 1, atol=1e-5)
     assert repr(mood) == f"Recognizer('tiny-{system}', system='{system}', version='0.0.1')"
-
-
-def test_a_system_that_cannot_be_run_yet(tmp_path):
-    from moodreel.emotions import MEC_8
-
-    labels = {"emotions": [], "categories": list(MEC_8)}
-    folder = write_bundle(tmp_path / "b", model=b"", system="kavan", **{"name": "s"})
-    text = (folder / "bundle.json").read_text("utf-8")
-    import json
-
-    content = {**json.loads(text), "system": "caca-rnn", "labels": labels, "supervised": {}}
-    (folder / "bundle.json").write_text(json.dumps(content), "utf-8")
-    message = "bundle 's': this version runs kavan, face, sta, not system 'caca-rnn'"
-    with pytest.raises(BundleError, match=message):
-        moodreel.load(folder)

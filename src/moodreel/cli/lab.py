@@ -20,16 +20,21 @@ def synth(
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Processes that draw; default: one a core.")
     ] = None,
+    context: Annotated[
+        bool, typer.Option("--context", help="The set in which face, scene or both decide, in 8 classes.")
+    ] = False,
 ) -> None:
     """Draw the toon data set: cartoon clips with known emotions (needs the "lab" extra)."""
     from moodreel.report.terminal import Progress
 
     with needs_lab("synth"):
         from moodreel.lab.data.toon import write_toon
+        from moodreel.lab.data.toon_context import write_context
 
+        draw = write_context if context else write_toon
         progress = Progress(sys.stderr, clips)
         try:
-            rows = write_toon(out, clips, seed, workers, lambda done: progress.update(done, 0))
+            rows = draw(out, clips, seed, workers, lambda done: progress.update(done, 0))
         finally:
             progress.clear()
     splits = [row.split for row in rows]

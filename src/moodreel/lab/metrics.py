@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +39,58 @@ def macro_f1(predicted: ArrayLike, label: ArrayLike, classes: int, minimum: int 
     counts = np.bincount(np.asarray(label), minlength=classes)
     chosen = class_f1(predicted, label, classes)[counts >= minimum]
     return float(chosen.mean()) if len(chosen) else float("nan")
+
+
+def war_uar(predicted: ArrayLike, label: ArrayLike, classes: int) -> tuple[float, float]:
+    """Weighted and unweighted average recall: accuracy, and the mean recall of the classes that occur.
+
+    NaN both for no rows.
+
+    Args:
+        predicted, label: [N] int.
+        classes: how many.
+    """
+    if not len(np.asarray(label)):
+        return float("nan"), float("nan")
+    matrix = confusion_matrix(predicted, label, classes).astype(float)
+    rows = matrix.sum(axis=1)
+    there = rows > 0
+    recall = matrix.diagonal()[there] / rows[there]
+    return float(matrix.trace() / rows.sum()), float(recall.mean())
+
+
+def average_precision(score: ArrayLike, positive: ArrayLike) -> float:
+    """Sum over thresholds of precision times gain in recall, without interpolation; NaN without a positive.
+
+    Rows of one score stand or fall together, so their order does not matter.
+
+    Args:
+        score: [N].
+        positive: [N] bool.
+    """
+    score, positive = np.asarray(score, float), np.asarray(positive, bool)
+    if not positive.any():
+        return float("nan")
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.diff(score[order]) != 0, True)  # of its score
+    found = np.cumsum(positive[order])[last]
+    precision = found / (np.flatnonzero(last) + 1)
+    return float((precision * np.diff(found, prepend=0)).sum() / found[-1])
+
+
+def mean_average_precision(probabilities: ArrayLike, label: ArrayLike) -> float:
+    """mAP: the mean of :func:`average_precision` over the classes that occur; the others are left out.
+
+    NaN for no rows.
+
+    Args:
+        probabilities: [N, C].
+        label: [N] int in [0, C).
+    """
+    probabilities, label = np.asarray(probabilities, float), np.asarray(label)
+    there = np.unique(label)
+    values = [average_precision(probabilities[:, k], label == k) for k in there]
+    return float(np.mean(values)) if values else float("nan")
 
 
 def spearman(predicted: ArrayLike, target: ArrayLike) -> float:
@@ -125,16 +177,25 @@ def bootstrap_interval(
         rounds: resamplings.
         seed: of the resampling.
     """
+    values = [statistic(rows) for rows in resample_groups(groups, rounds, seed)]
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def resample_groups(groups: ArrayLike, rounds: int, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Rows of as many groups as there are, drawn with replacement, ``rounds`` times.
+
+    Args:
+        groups: [N] group of each row.
+        rounds: resamplings.
+        seed: of the resampling; the same seed draws the same groups.
+    """
     _, place = np.unique(np.asarray(groups), return_inverse=True)
     order = np.argsort(place, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(place[order])) + 1)
     rng = np.random.default_rng(seed)
-    values = [
-        statistic(np.concatenate([members[g] for g in rng.integers(len(members), size=len(members))]))
-        for _ in range(rounds)
-    ]
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    for _ in range(rounds):
+        yield np.concatenate([members[g] for g in rng.integers(len(members), size=len(members))])
 
 
 def tell_apart(
