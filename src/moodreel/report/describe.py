@@ -25,10 +25,13 @@ def describe_result(result: Result, number: int, abstain: float | None = None) -
     """
     path = _clean_path(result.source)
     folder, slash, name = path.rpartition("/")
-    is_signed = bool(result.emotions)
+    is_trace = result.ok and not result.emotions and not result.probabilities  # sta: valence is all it has
+    is_signed = bool(result.emotions) or is_trace
     category = result.category
     chosen = "no category" if category is None else label_name(category)
-    if result.confidence is None and result.ok:
+    if is_trace:
+        chosen = "no face found" if result.valence is None else f"valence {format_signed(result.valence)}"
+    elif result.confidence is None and result.ok:
         chosen = "no category: no training source had any"
     elif category is None and abstain is not None and result.ok:
         chosen = f"no category (below {abstain:g})"
@@ -48,6 +51,7 @@ def describe_result(result: Result, number: int, abstain: float | None = None) -
         "has_attention": result.attention is not None,
         "facts": list(_list_facts(result)),
         "is_signed": is_signed,
+        "is_trace": is_trace,
         "groups": list(_group_scores(result)),
         "spots": list(_place_spots(result)),
         "strongest": _name_strongest(result),
@@ -74,8 +78,9 @@ def _list_facts(result: Result) -> Iterator[tuple[str, str]]:
         yield "duration", f"{result.duration:.2f} s"
     if result.confidence is not None:
         yield "confidence", f"{result.confidence:.2f}"
-    if result.valence is not None and result.arousal is not None:
+    if result.valence is not None:
         yield "valence", format_signed(result.valence)
+    if result.arousal is not None:
         yield "arousal", format_signed(result.arousal)
     if result.faces is not None:
         yield "faces", f"{result.faces}"
@@ -100,6 +105,9 @@ def _group_scores(result: Result) -> Iterator[dict[str, Any]]:
         if result.probabilities:
             rows = [_make_bar(k, v, False, strongest) for k, v in result.probabilities.items()]
             yield {"title": None, "key": "q0", "share": None, "rows": rows}
+        elif result.valence is not None:
+            row = _make_bar("valence", result.valence, True, None)
+            yield {"title": None, "key": "q0", "share": None, "rows": [row]}
         return
     for quadrant in QUADRANTS:
         names = [name for name in result.emotions if QUADRANT_OF.get(name) == quadrant]
