@@ -53,8 +53,8 @@ class ConvLSTM(nn.Module):
         projected = projected.reshape(count, length, *projected.shape[1:])
         h = c = projected.new_zeros(count, self.hidden, *x.shape[-2:])
         states = []
-        for t in range(length):
-            h, c = self.step(projected[:, t], h, c)
+        for now in projected.unbind(1):  # slices would each get a gradient as large as the whole
+            h, c = self.step(now, h, c)
             states.append(h)
         return torch.stack(states, dim=1)
 

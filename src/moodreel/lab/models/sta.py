@@ -69,8 +69,8 @@ class Head(nn.Module):
         self.bounded = settings.output == "tanh"
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., inputs] -> [..., outputs] float32."""
-        value: Tensor = self.last(self.dropout(functional.relu(self.first(x)))).float()
+        """[..., inputs] -> [..., outputs], float32 under autocast too."""
+        value = widen(self.last(self.dropout(functional.relu(self.first(x)))))
         return torch.tanh(value) if self.bounded else value
 
 
@@ -112,7 +112,7 @@ class AttentionNetwork(nn.Module):
         self.delayed = settings.attention_from == "previous"
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Normalised frames [N, T, 3, H, W] -> A [N, T, H, W] float32."""
+        """Normalised frames [N, T, 3, H, W] -> A [N, T, H, W], float32 under autocast too."""
         x = frames.flatten(0, 1)
         for convolution in self.encoder:
             x = functional.max_pool2d(functional.relu(convolution(x)), 2)
@@ -124,7 +124,7 @@ class AttentionNetwork(nn.Module):
         score = score.reshape(*frames.shape[:2], height * width)
         if self.delayed:  # Eq. 2 reads H_{t-1}; H_0 = 0
             score = torch.cat([torch.zeros_like(score[:, :1]), score[:, :-1]], dim=1)
-        attention = torch.softmax(score.float(), dim=2)  # Eq. 2
+        attention = torch.softmax(widen(score), dim=2)  # Eq. 2
         return attention.reshape(*frames.shape[:2], height, width)
 
 
@@ -185,6 +185,11 @@ class Sta(TraceNetwork):
         """Normalised frames [N, T, 3, H, W] -> :class:`StaOutput`."""
         attention = None if self.attention is None else cast(Tensor, self.attention(frames))
         return StaOutput(self.emotion(frames, attention), attention)
+
+
+def widen(x: Tensor) -> Tensor:
+    """Half precision to single; what is wider stays."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def init_xavier(net: nn.Module) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moodreel.lab.layers.hs_lstm import LSTMNode
-from moodreel.lab.models.sta import Head, Sta, StaOutput, TraceNetwork, init_xavier
+from moodreel.lab.models.sta import Head, Sta, StaOutput, TraceNetwork, init_xavier, widen
 from moodreel.lab.settings_sta import StaSettings
 
 RNN_SECONDS = {"cnn-rnn-1s": 1.0, "cnn-rnn-4s": 4.0}
@@ -135,13 +135,13 @@ class LSTMNetwork(TraceNetwork):
         projected = self.node.project(self.dropout(functional.relu(self.first(features))))
         h = c = projected.new_zeros(count, self.settings.recurrent)
         states = []
-        for t in range(length):
-            h, c = self.node(projected[:, t], h, c)
+        for now in projected.unbind(1):
+            h, c = self.node(now, h, c)
             states.append(h)
         return StaOutput(_bound(self.last(torch.stack(states, dim=1)), self.settings), None)
 
 
 def _bound(value: Tensor, settings: StaSettings) -> Tensor:
-    """[N, T, 1] -> [N, T] float32, through tanh where the settings say so."""
-    value = value.squeeze(2).float()
+    """[N, T, 1] -> [N, T], through tanh where the settings say so."""
+    value = widen(value.squeeze(2))
     return torch.tanh(value) if settings.output == "tanh" else value
