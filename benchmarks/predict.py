@@ -32,11 +32,9 @@ import numpy as np
 import torch
 from machine import describe_machine, name_commit
 from PIL import Image
-from safetensors.torch import load as load_weights
 
 import moodreel
-from moodreel.lab.networks import build_graph, build_network
-from moodreel.lab.settings import recipe_from_dict
+from moodreel.lab.networks import build_graph, load_bundle
 from moodreel.media import Timeline, frames_showing, open_media, sample_media, segment_times
 from moodreel.media.base import convert, resize
 from moodreel.runtime.batch import collect_paths
@@ -75,10 +73,7 @@ def sample_plain(path: str, info: BundleInfo) -> np.ndarray:
 
 def load_eager(bundle: Bundle) -> torch.nn.Module:
     """The bundle's network in float32 PyTorch, from its weights and its recipe."""
-    net = build_network(recipe_from_dict(bundle.info.training["recipe"]))
-    stored, own = load_weights(bundle.read("weights.safetensors")), net.state_dict()
-    net.load_state_dict({name: value.to(own[name].dtype) for name, value in stored.items()})
-    return build_graph(net).eval()
+    return build_graph(load_bundle(bundle)[1]).eval()
 
 
 def score_eager(graph: torch.nn.Module, frames: np.ndarray, info: BundleInfo) -> np.ndarray:

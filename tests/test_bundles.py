@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load
 
 import moodreel
-from moodreel.lab.networks import OUTPUTS, build_graph, build_network
-from moodreel.lab.settings import recipe_from_dict
+from moodreel.lab.networks import OUTPUTS, build_graph, load_bundle
 from moodreel.media import open_media, rate_times, sample_media, segment_times
 from moodreel.runtime.bundle import BUNDLED, list_bundles, read_bundle
 
@@ -42,11 +40,7 @@ def test_card_and_scores_are_measured(bundle):
 
 
 def load_torch(bundle):
-    net = build_network(recipe_from_dict(bundle.info.training["recipe"]))
-    stored = load(bundle.read_checked("weights.safetensors"))
-    own = net.state_dict()
-    net.load_state_dict({name: value.to(own[name].dtype) for name, value in stored.items()})
-    return build_graph(net).eval()
+    return build_graph(load_bundle(bundle)[1]).eval()
 
 
 def sample(info, path):

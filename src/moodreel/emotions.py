@@ -110,6 +110,16 @@ EMOTAG_TO_GIFGIF: Mapping[str, str] = {
 }
 """EmoTag emotions with a GIFGIF counterpart; anticipation and trust have none."""
 
+EKMAN_TO_MEC: Mapping[str, str] = {
+    "anger": "angry",
+    "disgust": "disgust",
+    "happiness": "happy",
+    "neutral": "neutral",
+    "sadness": "sad",
+    "surprise": "surprise",
+}
+"""Ekman classes with a counterpart in MEC 2017; fear has none, nor have worried and anxious in turn."""
+
 EKMAN_TO_GIFGIF: Mapping[str, str] = {
     "anger": "anger",
     "disgust": "disgust",

@@ -7,6 +7,7 @@ import pytest
 from scipy import optimize
 
 from moodreel.errors import BundleError
+from moodreel.faces.crop import crop_faces
 from moodreel.lab.data.cached import key_of
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.models.baselines import (
@@ -15,7 +16,6 @@ from moodreel.lab.models.baselines import (
     PictureCache,
     WholeFrames,
     colour_histogram,
-    crop_faces,
     fit_ols,
     fit_svm,
     load_face,

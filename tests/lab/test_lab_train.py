@@ -1,10 +1,10 @@
 """Training, resuming, exporting and evaluating, on tiny data."""
 
-import hashlib
 import json
 import shutil
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -19,9 +19,11 @@ from moodreel.lab.evaluate import evaluate
 from moodreel.lab.export import export
 from moodreel.lab.layers.backbones import ResNet50Backbone, build_backbone
 from moodreel.lab.models.kavan import Kavan
-from moodreel.lab.networks import build_graph, example_input, load_run
+from moodreel.lab.networks import build_graph, example_input, load_bundle, load_run
 from moodreel.lab.settings import recipe_from_dict
-from moodreel.lab.train import start_from, train
+from moodreel.lab.train import train
+from moodreel.lab.weights import hash_tensors, read_bundle_weights, start_from
+from moodreel.runtime.bundle import read_bundle
 from moodreel.runtime.recognizer import load
 
 
@@ -155,9 +157,7 @@ def bundle(run, tmp_path_factory):
 
 
 def test_bundle_equals_torch_on_other_batch_sizes(run, bundle):
-    recipe, net = load_run(run)
-    stored = load_file(bundle / "weights.safetensors")
-    net.load_state_dict({k: v.to(net.state_dict()[k].dtype) for k, v in stored.items()})
+    recipe, net = load_bundle(read_bundle(str(bundle)))
     graph = build_graph(net).eval()
     session = onnxruntime.InferenceSession(str(bundle / "model.onnx"))
     for count in (1, 3, 7):
@@ -235,6 +235,20 @@ def test_evaluate_counts_what_cannot_be_read(bundle, manifest, tmp_path):
     assert (scores["clips"], scores["failed"]) == (2, 1)
 
 
+def test_a_bundle_holds_each_weight_once(run, bundle):
+    _, net = load_run(run)
+    stored = read_bundle_weights(read_bundle(str(bundle)))
+    for name, value in net.state_dict().items():
+        rounded = value.half().float() if value.is_floating_point() else value
+        torch.testing.assert_close(stored[name].float(), rounded.float(), rtol=0, atol=0, msg=name)
+    rest = load_file(bundle / "weights.safetensors")
+    graph = {t.name: t for t in onnx.load(bundle / "model.onnx").graph.initializer}
+    for name, value in rest.items():  # here only what the graph lacks, or holds in another shape
+        for held in (f"net.{name}", f"net.{name}.half"):
+            assert held not in graph or list(graph[held].dims) != list(value.shape)
+    assert not any(name.startswith("backbone.") and value.ndim == 4 for name, value in rest.items())
+
+
 def test_start_from_takes_what_fits(run, bundle):
     recipe, net = load_run(run)
     for source in (run, bundle):
@@ -256,7 +270,7 @@ def test_kavan_starts_from_a_face_run(manifest, tmp_path):
     for name, value in net.backbone.state_dict().items():  # frozen: weights and batch-norm statistics
         torch.testing.assert_close(value, face.backbone.state_dict()[name], msg=name)
     export(tmp_path / "kavan", tmp_path / "mine", score=False)
-    digest = hashlib.sha256((tmp_path / "face" / "best.safetensors").read_bytes()).hexdigest()
+    digest = hash_tensors(face.state_dict())
     assert load(tmp_path / "mine").info.training["start"] == {"name": "face", "sha256": digest}
     assert f"weights of `face` (sha256 {digest[:12]})" in (tmp_path / "mine" / "card.md").read_text()
 

@@ -20,7 +20,8 @@ SIZE = 14
 
 def make_info(system="kavan", **changes):
     """Content of bundle.json as a dict."""
-    emotions, categories = {"kavan": (GIFGIF_17, QUADRANTS), "face": ((), EKMAN_7)}[system]
+    known = {"kavan": (GIFGIF_17, QUADRANTS), "face": ((), EKMAN_7)}
+    emotions, categories = known.get(system, ((), ()))
     labels = {"emotions": list(emotions), "categories": list(categories)}
     segments, rate = {"method": "segments", "count": 4}, {"method": "rate", "fps": 4.0, "limit": 6}
     info = {
@@ -146,3 +147,60 @@ def draw_gif(path, *colours, seconds=0.5, size=20):
     path.parent.mkdir(parents=True, exist_ok=True)
     write_gif(path, paint(*colours, size=size), [seconds] * len(colours))
     return path
+
+
+def make_sta(size=SIZE, window=16, drop_output=None):
+    """Content of model.onnx of the system sta.
+
+    The value of a tick is 2 c - 1 with c the mean (0-1) of its picture's red channel, plus 0.1 times the mean
+    of green over the window's ticks: so it depends on the window that shows it. Attention is red's share of
+    its picture, plus a little everywhere.
+    """
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    node = helper.make_node
+    constants = {
+        "white": np.float32(255), "two": np.float32(2), "one": np.float32(1), "tenth": np.float32(0.1),
+        "red": np.array(0), "green": np.array(1), "space": np.array([2, 3]), "all": np.array([1, 2, 3]),
+        "little": np.float32(1e-3),
+    }  # fmt: skip
+    nodes = [
+        node("Cast", ["frames"], ["cast"], to=TensorProto.FLOAT),
+        node("Div", ["cast", "white"], ["pixels"]),
+        node("Gather", ["pixels", "red"], ["reds"], axis=4),
+        node("Gather", ["pixels", "green"], ["greens"], axis=4),
+        node("ReduceMean", ["reds", "space"], ["level"], keepdims=0),
+        node("ReduceMean", ["greens", "all"], ["whole"], keepdims=0),
+        node("Mul", ["level", "two"], ["doubled"]),
+        node("Sub", ["doubled", "one"], ["centred"]),
+        node("Mul", ["whole", "tenth"], ["share"]),
+        node("Unsqueeze", ["share", "last"], ["column"]),
+        node("Add", ["centred", "column"], ["valence"]),
+        node("Add", ["reds", "little"], ["lit"]),
+        node("ReduceSum", ["lit", "space"], ["total"], keepdims=1),
+        node("Div", ["lit", "total"], ["attention"]),
+    ]
+    constants["last"] = np.array([1])
+    shapes = {"valence": ["N", window], "attention": ["N", window, size, size]}
+    shapes.pop(drop_output, None)
+    graph = helper.make_graph(
+        nodes,
+        "tiny-sta",
+        [helper.make_tensor_value_info("frames", TensorProto.UINT8, ["N", window, size, size, 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    checker.check_model(model)
+    return model.SerializeToString()
+
+
+def write_sta(folder, size=SIZE, **changes):
+    """Writes a bundle of the system sta and returns its folder."""
+    facts = {
+        "labels": {},
+        "supervised": {},
+        "input": {"height": size, "width": size},
+        "sampling": {"method": "rate", "fps": 4.0, "limit": 16},
+    }
+    return write_bundle(folder, "sta", make_sta(size), **{**facts, **changes})

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from moodreel.cli import faces, lab, study, votes
+from moodreel.cli import faces, lab, study, trace, votes
 from moodreel.cli.console import (
     FAILED,
     PIPE_CLOSED,
@@ -300,6 +300,6 @@ def _list_headline(scores: Any) -> list[tuple[str, float]]:
     return [(name, value) for name, value in chosen.items() if isinstance(value, int | float)][:most]
 
 
-for verb in (faces.keypoints, lab.synth, lab.train, lab.evaluate, study.ablate, lab.export):
+for verb in (trace.trace, faces.keypoints, lab.synth, lab.train, lab.evaluate, study.ablate, lab.export):
     app.command()(verb)
 app.add_typer(votes.app)

@@ -53,6 +53,11 @@ class Alignment:
         inside = (where - centre) / side
         return np.stack([inside.real, inside.imag], axis=-1) + 0.5
 
+    def locate(self, index: int, points: npt.ArrayLike) -> FloatArray:
+        """Places of the cut-out in its frame, the reverse of :meth:`place`: [..., 2] 0-1 -> pixels."""
+        inside = _to_complex(np.asarray(points, dtype=np.float64) - 0.5)
+        return _to_pairs(_to_complex(self.centres[index]) + inside * _to_complex(self.sides[index]))
+
 
 def align_faces(faces: Sequence[Face], times: npt.ArrayLike, smooth: float = 0.1) -> Alignment:
     """Finds the cut-out of each face of a track.

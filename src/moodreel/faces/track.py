@@ -116,71 +116,114 @@ def track_faces(
         raise SettingsError("frames, times, faces", [len(index), len(when), len(faces)], "of one length")
     if (np.diff(when) < 0).any():
         raise SettingsError("times", when.tolist()[:8], "non-decreasing seconds")
-    tracks: list[_Track] = []
-    live: list[_Track] = []
-    before = -1
+    tracker = Tracker(settings)
+    tracks: dict[int, list[tuple[int, float, Face]]] = {}
     for number, time, found in zip(index.tolist(), when.tolist(), faces, strict=True):
-        rest = sorted(found, key=_rank)
-        live = [
+        for id_, face in tracker.add(time, found):
+            tracks.setdefault(id_, []).append((number, time, face))
+    joined = []
+    for id_ in sorted(tracks):
+        numbers, seen, own = zip(*tracks[id_], strict=True)
+        joined.append(FaceTrack(id_, np.array(numbers), np.array(seen), own))
+    return tuple(joined)
+
+
+class Tracker:
+    """Joins faces frame by frame, as :func:`track_faces` says; what it holds does not grow with the clip.
+
+    Args:
+        settings: see there.
+
+    Attributes:
+        settings: as given.
+        count: tracks so far; their ids are 0, 1, 2 ...
+    """
+
+    def __init__(self, settings: TrackSettings = DEFAULT) -> None:
+        self.settings = settings
+        self.count = 0
+        self._live: list[_Track] = []
+        self._looked = 0
+
+    def add(self, time: float, faces: Sequence[Face]) -> list[tuple[int, Face]]:
+        """Joins the faces of the next frame.
+
+        Args:
+            time: seconds, not before that of the last frame.
+            faces: in any order.
+
+        Returns:
+            (id, face) of each, new tracks last.
+        """
+        settings, before = self.settings, self._looked
+        self._looked += 1
+        rest = sorted(faces, key=_rank)
+        self._live = [
             track
-            for track in live
-            if track.frames[-1] == before or time - track.times[-1] <= settings.gap + 1e-9
+            for track in self._live
+            if track.frame == before or time - track.times[-1] <= settings.gap + 1e-9
         ]
-        before = number
-        expected = [(track, track.predict(time, settings.window)) for track in live]
+        expected = [(track, track.predict(time)) for track in self._live]
         pairs = [
             (likeness, -track.id, -place, track, face)
             for track, box in expected
             for place, face in enumerate(rest)
             if (likeness := _compare(box, face.box, settings)) is not None
         ]
+        joined: list[tuple[_Track, Face]] = []
         taken: set[int] = set()
         for _, _, _, track, face in sorted(pairs, key=lambda pair: pair[:3], reverse=True):
             if id(track) not in taken and id(face) not in taken:
                 taken |= {id(track), id(face)}
-                track.add(number, time, face)
+                joined.append((track, face))
         for face in rest:
             if id(face) not in taken:
-                track = _Track(len(tracks))
-                track.add(number, time, face)
-                tracks.append(track)
-                live.append(track)
-    return tuple(
-        FaceTrack(track.id, np.array(track.frames), np.array(track.times), tuple(track.faces))
-        for track in tracks
-    )
+                joined.append((_Track(self.count), face))
+                self._live.append(joined[-1][0])
+                self.count += 1
+        for track, face in joined:
+            track.add(self._looked, time, face, settings.window)
+        return [(track.id, face) for track, face in joined]
 
 
 @dataclass(eq=False)
 class _Track:
-    """A track while it grows."""
+    """A track while it grows: the sights of its last moments.
+
+    Attributes:
+        id: of the track.
+        frame: the last that shows it, counted from 1 among those looked at.
+        times: [n] seconds, the last ``window`` of the track.
+        faces: n.
+    """
 
     id: int
-    frames: list[int] = field(default_factory=list)
+    frame: int = 0
     times: list[float] = field(default_factory=list)
     faces: list[Face] = field(default_factory=list)
 
-    def add(self, frame: int, time: float, face: Face) -> None:
-        self.frames.append(frame)
+    def add(self, frame: int, time: float, face: Face, window: float) -> None:
+        self.frame = frame
         self.times.append(time)
         self.faces.append(face)
+        begin = next(k for k, seen in enumerate(self.times) if seen >= time - window - 1e-9)
+        del self.times[:begin], self.faces[:begin]
 
-    def predict(self, time: float, window: float) -> FloatArray:
-        """[4] the last box, moved as the centres of the last ``window`` seconds moved.
+    def predict(self, time: float) -> FloatArray:
+        """[4] the last box, moved as the centres of the last moments moved.
 
         The motion holds on for as long as it was seen, at most: after two frames nobody knows where a face is
         half a second later.
         """
         last: FloatArray = self.faces[-1].box
-        begin = next(k for k, seen in enumerate(self.times) if seen >= self.times[-1] - window - 1e-9)
-        seen = np.array(self.times[begin:])
+        seen = np.array(self.times)
         seen -= seen.mean()
         spread = float((seen**2).sum())
         if spread <= 0:
             return last
-        centres = np.array([(face.box[:2] + face.box[2:]) / 2 for face in self.faces[begin:]])
+        centres = np.array([(face.box[:2] + face.box[2:]) / 2 for face in self.faces])
         slope: FloatArray = seen @ (centres - centres.mean(axis=0)) / spread
-        ahead = min(time - self.times[-1], self.times[-1] - self.times[begin])
+        ahead = min(time - self.times[-1], self.times[-1] - self.times[0])
         return last + np.tile(slope * ahead, 2)
 
 

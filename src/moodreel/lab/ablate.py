@@ -48,13 +48,14 @@ from moodreel.lab.ablation.scores import (
     score_labels,
     score_order,
 )
-from moodreel.lab.data.cached import CachedClips, FeatureCache, hash_weights
+from moodreel.lab.data.cached import CachedClips, FeatureCache
 from moodreel.lab.data.labels import category_of, intensities_of
 from moodreel.lab.data.manifest import Manifest, read_manifest
 from moodreel.lab.models.baselines import FaceFinder, KeypointFaces, PictureCache
 from moodreel.lab.protocols import Split, split_groups
 from moodreel.lab.settings import Recipe
 from moodreel.lab.train import write_json
+from moodreel.lab.weights import hash_tensors
 from moodreel.runtime.files import replace_file
 from moodreel.types import BoolArray, FloatArray
 
@@ -92,7 +93,7 @@ def ablate(
     net = base_network(model_of(recipe), init)
     folder = options.cache or options.out / "features"
     finder = finder or KeypointFaces()
-    check_study(options, manifest, recipe, init, hash_weights(net.backbone), finder.name)
+    check_study(options, manifest, recipe, init, hash_tensors(net.backbone.state_dict()), finder.name)
     cache = FeatureCache(folder, net, model_of(recipe))
     failures = cache.fill(labelled, lambda done: progress(done, len(labelled)))
     unread = {failure.clip for failure in failures}

@@ -1,26 +1,22 @@
 """From a run to a bundle: the network as ONNX, its facts, its card.
 
 Weights are rounded to half precision and stored so in ``model.onnx`` (a Cast after each, folded when the
-model is loaded) and in ``weights.safetensors`` (to train on from). Arithmetic stays in single precision, and
-the rounded network is what is checked and scored: nothing changes between what was measured and what ships.
+model is loaded); what it does not hold as it is stands in ``weights.safetensors``, to train on from.
+Arithmetic stays in single precision, and the rounded network is what is checked and scored: nothing changes
+between what was measured and what ships.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import shutil
 import tempfile
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from onnx import helper, numpy_helper
-from onnxscript import optimizer
 from safetensors.torch import save_file
 from torch import nn
 
@@ -30,10 +26,13 @@ from moodreel.errors import BundleError
 from moodreel.lab.card import SOURCES, write_card
 from moodreel.lab.data.manifest import read_manifest
 from moodreel.lab.evaluate import evaluate
-from moodreel.lab.models.face_cnn import PIXEL_MEAN, PIXEL_STD, FaceCNN
+from moodreel.lab.graphs_caca_rnn import write_graphs
+from moodreel.lab.models.caca_rnn_system import CacaRnnSystem
+from moodreel.lab.models.face_cnn import PIXEL_MEAN, PIXEL_STD
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.networks import (
     OUTPUTS,
+    Network,
     build_graph,
     example_input,
     load_run,
@@ -41,17 +40,14 @@ from moodreel.lab.networks import (
     read_run_data,
     read_run_start,
 )
-from moodreel.lab.settings import KavanSettings, Recipe
+from moodreel.lab.onnx_files import compare_onnx, save_onnx, trace_onnx
+from moodreel.lab.settings import FaceSettings, Recipe
+from moodreel.lab.settings_caca_rnn import CacaRnnSettings
+from moodreel.lab.weights import find_graph_weights, list_parts, omit_stored
 from moodreel.runtime.schema import SYSTEMS, BundleInfo, InputSpec, Labels, Sampling
-
-TOLERANCE = 1e-4
-"""Largest difference between ONNX Runtime and torch on any output before an export is refused."""
 
 FACE_SAMPLING = Sampling(method="rate", fps=4.0, limit=16)
 """The face network sees four frames a second, at most sixteen a clip."""
-
-HALVE_FROM = 64
-"""Initializers with fewer values stay in single precision: nothing to save."""
 
 
 def export(run: Path, out: Path, score: bool = True) -> None:
@@ -75,8 +71,9 @@ def export(run: Path, out: Path, score: bool = True) -> None:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         draft = Path(folder) / out.name
         draft.mkdir()
-        _write_onnx(recipe, net, draft / "model.onnx")
-        save_file(_half_state(net), draft / "weights.safetensors")
+        _write_graphs(recipe, net, draft)
+        rest = omit_stored(_half_state(net), _held_weights(recipe.system, draft))
+        save_file(rest, draft / "weights.safetensors")
         (draft / "weights.safetensors").chmod((draft / "model.onnx").stat().st_mode)  # it writes 0600
         info = _describe(out.name, recipe, net, data, {**({"start": start} if start else {}), **best}, draft)
         _finish(draft, info)
@@ -115,118 +112,71 @@ def _round_weights(net: nn.Module) -> None:
             tensor.copy_(tensor.half().float())
 
 
+def _held_weights(system: str, folder: Path) -> dict[str, torch.Tensor]:
+    held: dict[str, torch.Tensor] = {}
+    for file, prefix in list_parts(system).items():
+        held |= find_graph_weights(onnx.load(folder / file), prefix)
+    return held
+
+
 def _half_state(net: nn.Module) -> dict[str, torch.Tensor]:
     return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in net.state_dict().items()}
 
 
-def _write_onnx(recipe: Recipe, net: FaceCNN | Kavan, path: Path) -> None:
+def _write_graphs(recipe: Recipe, net: Network, folder: Path) -> None:
+    if isinstance(net, CacaRnnSystem):
+        assert isinstance(recipe.model, CacaRnnSettings)
+        write_graphs(net, recipe.model, folder)
+        return
     graph = build_graph(net).eval()
-    example = example_input(recipe)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
-        program = torch.onnx.export(
-            graph,
-            (example,),
-            input_names=["frames"],
-            output_names=list(OUTPUTS[recipe.system])[: len(graph(example))],
-            dynamic_shapes=({0: torch.export.Dim("clips", min=1, max=4096)},),
-            opset_version=18,
-            dynamo=True,
-            optimize=False,
-            verbose=False,
-        )
-    assert program is not None
-    # Constants are folded, batch norms not: folded ones would be rounded again, away from the torch network.
-    # ONNX Runtime folds them, in single precision, when it loads the model.
-    optimizer.fold_constants(program.model)
-    optimizer.remove_unused_nodes(program.model)
-    model = program.model_proto
-    _strip_metadata(model)
-    _halve_initializers(model)
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
-    _compare(graph, path, [example, example_input(recipe, 1), example_input(recipe, 5)])
-
-
-def _strip_metadata(model: onnx.ModelProto) -> None:
-    """Drops what the exporter notes of its own run: stack traces, with the paths of the machine."""
-    graph = model.graph
-    for part in (
-        model,
-        graph,
-        *graph.node,
-        *graph.value_info,
-        *graph.input,
-        *graph.output,
-        *graph.initializer,
-    ):
-        del part.metadata_props[:]
-        if isinstance(part, onnx.NodeProto):
-            part.ClearField("doc_string")
-    for function in model.functions:
-        for inner in (function, *function.node, *function.value_info):
-            del inner.metadata_props[:]
-
-
-def _halve_initializers(model: onnx.ModelProto) -> None:
-    """Stores large float32 initializers as float16, each followed by a Cast back."""
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        if values.size < HALVE_FROM:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-
-
-def _compare(graph: nn.Module, path: Path, inputs: list[torch.Tensor]) -> None:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    for frames in inputs:
-        with torch.no_grad():
-            expected = graph(frames)
-        for name, ours, theirs in zip(
-            (o.name for o in session.get_outputs()),
-            session.run(None, {"frames": frames.numpy()}),
-            expected,
-            strict=True,
-        ):
-            difference = float(np.abs(ours - theirs.numpy()).max())
-            if not difference <= TOLERANCE:
-                raise BundleError(
-                    f"{path}: output {name} differs from torch by {difference:.2g}, allowed {TOLERANCE:g}"
-                )
+    examples = [example_input(recipe, count) for count in (2, 1, 5)]
+    names = list(OUTPUTS[recipe.system])[: len(graph(examples[0]))]
+    save_onnx(trace_onnx(graph, examples[0], names), folder / "model.onnx")
+    with torch.no_grad():
+        compare_onnx(folder / "model.onnx", [({"frames": frames}, graph(frames)) for frames in examples])
 
 
 def _describe(
     name: str,
     recipe: Recipe,
-    net: FaceCNN | Kavan,
+    net: Network,
     data: list[dict[str, Any]],
     facts: dict[str, Any],
     folder: Path,
 ) -> BundleInfo:
     system = SYSTEMS[recipe.system]
     supervised = Labels(system.emotions, system.categories)
-    sampling = FACE_SAMPLING
-    mean, std = PIXEL_MEAN, PIXEL_STD
-    if isinstance(net, Kavan):
-        assert isinstance(recipe.model, KavanSettings)
+    if isinstance(recipe.model, CacaRnnSettings):
+        assert isinstance(net, CacaRnnSystem)
+        if recipe.model.vocabulary != "mec":
+            raise BundleError(
+                f"a caca-rnn bundle has the classes of MEC; this run has those of {recipe.model.vocabulary}"
+            )
+        learnt = {name for entry in data for name in entry["supervises"]}
+        supervised = Labels((), tuple(name for name in system.categories if name in learnt))
+        sampling = Sampling(method="rate", fps=recipe.model.fps, limit=recipe.model.limit)
+        size = recipe.model.context_size
+        spec = InputSpec(
+            size,
+            size,
+            "centre",
+            tuple(net.extractors.context.mean.tolist()),
+            tuple(net.extractors.context.std.tolist()),
+            face=recipe.model.face_size,
+            pairing=recipe.model.context,
+        )
+    elif isinstance(recipe.model, FaceSettings):
+        sampling = FACE_SAMPLING
+        spec = InputSpec(recipe.model.input_size, recipe.model.input_size, "stretch", PIXEL_MEAN, PIXEL_STD)
+    else:
+        assert isinstance(net, Kavan)
         supervised = Labels(
             tuple(e for e, on in zip(GIFGIF_17, net.supervised_emotions.tolist(), strict=True) if on),
             tuple(q for q, on in zip(QUADRANTS, net.supervised_categories.tolist(), strict=True) if on),
         )
         sampling = Sampling(method="segments", count=recipe.model.frames)
-        mean, std = tuple(net.mean.tolist()), tuple(net.std.tolist())
-    size = recipe.model.input_size
+        size = recipe.model.input_size
+        spec = InputSpec(size, size, "stretch", tuple(net.mean.tolist()), tuple(net.std.tolist()))
     kept = ("name", "rows", "sha256", "supervises")
     sources = [{k: entry[k] for k in kept if k in entry} for entry in data]
     return BundleInfo(
@@ -235,7 +185,7 @@ def _describe(
         version=__version__,
         labels=Labels(system.emotions, system.categories),
         supervised=supervised,
-        input=InputSpec(size, size, "stretch", mean, std),
+        input=spec,
         sampling=sampling,
         training={
             "recipe": recipe.to_dict(),
@@ -245,7 +195,7 @@ def _describe(
         licences=tuple(f"{e['name']}: {SOURCES.get(e['name'], 'see its owner')}" for e in data),
         sha256={
             file: hashlib.sha256((folder / file).read_bytes()).hexdigest()
-            for file in ("model.onnx", "weights.safetensors")
+            for file in (*list_parts(recipe.system), "weights.safetensors")
         },
     )
 

@@ -41,6 +41,58 @@ def macro_f1(predicted: ArrayLike, label: ArrayLike, classes: int, minimum: int 
     return float(chosen.mean()) if len(chosen) else float("nan")
 
 
+def war_uar(predicted: ArrayLike, label: ArrayLike, classes: int) -> tuple[float, float]:
+    """Weighted and unweighted average recall: accuracy, and the mean recall of the classes that occur.
+
+    NaN both for no rows.
+
+    Args:
+        predicted, label: [N] int.
+        classes: how many.
+    """
+    matrix = confusion_matrix(predicted, label, classes).astype(float)
+    rows = matrix.sum(axis=1)
+    if not rows.any():
+        return float("nan"), float("nan")
+    there = rows > 0
+    recall = matrix.diagonal()[there] / rows[there]
+    return float(matrix.trace() / rows.sum()), float(recall.mean())
+
+
+def average_precision(score: ArrayLike, positive: ArrayLike) -> float:
+    """Sum over thresholds of precision times gain in recall, without interpolation; NaN without a positive.
+
+    Rows of one score stand or fall together, so their order does not matter.
+
+    Args:
+        score: [N].
+        positive: [N] bool.
+    """
+    score, positive = np.asarray(score, float), np.asarray(positive, bool)
+    if not positive.any():
+        return float("nan")
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.diff(score[order]) != 0, True)  # of its score
+    found = np.cumsum(positive[order])[last]
+    precision = found / (np.flatnonzero(last) + 1)
+    return float((precision * np.diff(found, prepend=0)).sum() / found[-1])
+
+
+def mean_average_precision(probabilities: ArrayLike, label: ArrayLike) -> float:
+    """mAP: the mean of :func:`average_precision` over the classes that occur; the others are left out.
+
+    NaN for no rows.
+
+    Args:
+        probabilities: [N, C].
+        label: [N] int in [0, C).
+    """
+    probabilities, label = np.asarray(probabilities, float), np.asarray(label)
+    there = np.unique(label)
+    values = [average_precision(probabilities[:, k], label == k) for k in there]
+    return float(np.mean(values)) if values else float("nan")
+
+
 def spearman(predicted: ArrayLike, target: ArrayLike) -> float:
     """Rank correlation of two [N] arrays with mid-ranks for ties; 0 when either is constant.
 

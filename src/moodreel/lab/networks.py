@@ -12,10 +12,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from moodreel.errors import DataError, SettingsError
+from moodreel.errors import BundleError, DataError, SettingsError
+from moodreel.lab.models.caca_rnn_system import CacaRnnSystem
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.settings import FaceSettings, KavanSettings, Recipe, recipe_from_dict
+from moodreel.lab.settings_caca_rnn import CacaRnnSettings
+from moodreel.lab.weights import read_bundle_weights
+from moodreel.runtime.bundle import Bundle
 
 
 class FaceGraph(nn.Module):
@@ -53,17 +57,22 @@ class KavanGraph(nn.Module):
         return *heads, out.attention.unflatten(2, (grid, grid))
 
 
+Network = FaceCNN | Kavan | CacaRnnSystem
+"""What a run trains and a bundle holds."""
+
 OUTPUTS = {
     "face": ("probabilities", "features"),
     "kavan": ("intensities", "probabilities", "frame_intensities", "frame_probabilities", "attention"),
 }
-"""Names of each system's outputs, in the order its graph gives them; KAVAN's last may be missing."""
+"""Names of a system's outputs, in the order its one graph gives them; KAVAN's last may be missing."""
 
 
-def build_network(recipe: Recipe) -> FaceCNN | Kavan:
+def build_network(recipe: Recipe) -> Network:
     """The network of a recipe, at random; weights that a path names are not looked for."""
     if isinstance(recipe.model, FaceSettings):
         return FaceCNN(recipe.model)
+    if isinstance(recipe.model, CacaRnnSettings):
+        return CacaRnnSystem(replace(recipe.model, extractor_weights="none"))
     return Kavan(replace(recipe.model, backbone_weights="none"))
 
 
@@ -73,7 +82,8 @@ def build_graph(net: FaceCNN | Kavan) -> FaceGraph | KavanGraph:
 
 
 def example_input(recipe: Recipe, count: int = 2) -> Tensor:
-    """Random uint8 pixels of the shape that the recipe's network takes."""
+    """Random uint8 pixels of the shape that the recipe's network takes, of one with a single graph."""
+    assert not isinstance(recipe.model, CacaRnnSettings)
     generator = torch.Generator().manual_seed(0)
     size = recipe.model.input_size
     shape = (count, size, size, 3)
@@ -127,7 +137,7 @@ def _read_json(path: Path) -> Any:
         raise DataError(f"{path.parent}: no readable {path.name}; has the run validated yet?") from error
 
 
-def load_run(run: Path) -> tuple[Recipe, FaceCNN | Kavan]:
+def load_run(run: Path) -> tuple[Recipe, Network]:
     """Recipe and best network of a run, in evaluation mode.
 
     Raises:
@@ -141,4 +151,25 @@ def load_run(run: Path) -> tuple[Recipe, FaceCNN | Kavan]:
         raise DataError(
             f"{run}: cannot load best.safetensors: {' '.join(str(error).split())[:200]}"
         ) from error
+    return recipe, net.eval()
+
+
+def load_bundle(bundle: Bundle) -> tuple[Recipe, Network]:
+    """Recipe and network of a bundle, in evaluation mode.
+
+    Raises:
+        BundleError: its recipe or its weights are missing, or do not belong together.
+    """
+    try:
+        recipe = recipe_from_dict(bundle.info.training["recipe"])
+    except (KeyError, SettingsError) as error:
+        raise BundleError(f"{bundle.source}: no readable recipe in bundle.json: {error}") from error
+    net = build_network(recipe)
+    own = net.state_dict()
+    stored = read_bundle_weights(bundle)  # with constants of the code, which are no state
+    try:
+        net.load_state_dict({k: v.to(own[k].dtype) for k, v in stored.items() if k in own})
+    except RuntimeError as error:
+        what = " ".join(str(error).split())[:200]
+        raise BundleError(f"{bundle.source}: the weights do not fit its recipe: {what}") from error
     return recipe, net.eval()

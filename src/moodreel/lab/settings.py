@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from moodreel.errors import SettingsError, require
+from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 
 T = TypeVar("T")
 
@@ -158,6 +159,8 @@ class KavanSettings:
             require(value >= 0, f"model.{name}", value, "at least 0")
 
 
+ModelSettings = FaceSettings | KavanSettings | CacaRnnSettings
+
 PAPER_KAVAN = KavanSettings(preset="paper", input_size=224, hidden=2048, backbone_weights="imagenet")
 """The paper's sizes (Sec. 4.2): ResNet-50, 224 pixels, T = 8, hidden 2048, two nodes of four."""
 
@@ -167,8 +170,8 @@ class Recipe:
     """One training run: the system, its network and how it is trained."""
 
     system: str
-    """ "kavan" or "face"."""
-    model: FaceSettings | KavanSettings
+    """A key of :data:`MODEL_SETTINGS`."""
+    model: ModelSettings
     """Settings of the network."""
     train: TrainSettings = field(default_factory=TrainSettings)
     """Settings of the training."""
@@ -184,9 +187,10 @@ class Recipe:
         return {"system": self.system, **dataclasses.asdict(self)}
 
 
-MODEL_SETTINGS: Mapping[str, type[FaceSettings] | type[KavanSettings]] = {
+MODEL_SETTINGS: Mapping[str, type[ModelSettings]] = {
     "face": FaceSettings,
     "kavan": KavanSettings,
+    "caca-rnn": CacaRnnSettings,
 }
 """The settings class of each system that can be trained."""
 

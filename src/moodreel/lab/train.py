@@ -8,7 +8,6 @@ TensorBoard).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import warnings
@@ -22,17 +21,16 @@ import torch
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from numpy.typing import ArrayLike
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from moodreel.emotions import GIFGIF_17
-from moodreel.errors import BundleError, DataError, SettingsError
+from moodreel.errors import DataError, SettingsError
 from moodreel.lab.data.augment import FaceAugment
 from moodreel.lab.data.clips import ClipDataset, WeightedSampler, calm_worker, check_readable, draw_weights
 from moodreel.lab.data.faces import BatchSampler, FaceDataset
-from moodreel.lab.data.labels import category_of, find_supervised, intensities_of
+from moodreel.lab.data.labels import category_of, class_of, find_supervised, intensities_of
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan
@@ -46,7 +44,8 @@ from moodreel.lab.settings import (
     read_recipe,
     recipe_from_dict,
 )
-from moodreel.runtime.bundle import read_bundle
+from moodreel.lab.settings_caca_rnn import CacaRnnSettings
+from moodreel.lab.weights import hash_tensors, read_weights, start_from
 from moodreel.runtime.files import replace_file
 from moodreel.types import FloatArray
 
@@ -94,16 +93,18 @@ def train(
     recipe: Path | None = None,
     init: str | None = None,
     resume: bool = False,
+    cache: Path | None = None,
 ) -> None:
     """Trains one system.
 
     Args:
-        system: "face" or "kavan".
+        system: "face", "kavan" or "caca-rnn".
         data: manifests; their rows train together, missing labels masked.
         out: run folder.
         recipe: TOML file; the defaults of the settings without one.
         init: bundle or run whose weights to start from; what does not fit is left at random and logged.
         resume: go on from ``last.ckpt`` in the run folder, with the recipe stored there.
+        cache: caca-rnn: where features of clips are kept; None is ``features`` in the run folder.
 
     Raises:
         SettingsError, DataError, BundleError: the recipe, the data or the start is wrong.
@@ -118,10 +119,10 @@ def train(
     if resume and [e["sha256"] for e in read_run_data(out)] != [m.digest for m in manifests]:
         raise DataError(f"{out}: the manifests are not those the run was started with (see data.json)")
     write_json(out / "data.json", facts)
-    module, loaders = _build(chosen, manifests)
+    module, loaders = _build(chosen, manifests, cache or out / "features")
     if init is not None:
         start_from(module.net, init)
-        digest = hashlib.sha256(_read_weights(init)).hexdigest()
+        digest = hash_tensors(read_weights(init))
         write_json(out / "start.json", {"name": Path(init).name, "sha256": digest})
     fit(module, loaders, chosen, out, resume)
 
@@ -153,8 +154,12 @@ def _describe_source(manifest: Manifest, recipe: Recipe) -> dict[str, Any]:
         "sha256": manifest.digest,
         "rows": manifest.count_rows(),
     }
-    if recipe.system == "kavan":
-        emotions, _ = find_supervised(row for row in manifest.rows if row.split == "train")
+    learnt = [row for row in manifest.rows if row.split == "train"]
+    if isinstance(recipe.model, CacaRnnSettings):
+        names, classes = recipe.model.classes, [class_of(row, recipe.model.vocabulary) for row in learnt]
+        facts["supervises"] = [name for place, name in enumerate(names) if place in classes]
+    elif recipe.system == "kavan":
+        emotions, _ = find_supervised(learnt)
         facts["supervises"] = [emotion for emotion in GIFGIF_17 if emotion in emotions]
     return facts
 
@@ -194,9 +199,13 @@ def _rows(manifests: Sequence[Manifest], split: str) -> list[Row]:
     return rows
 
 
-def _build(recipe: Recipe, manifests: Sequence[Manifest]) -> tuple[TrainModule, Loaders]:
+def _build(recipe: Recipe, manifests: Sequence[Manifest], cache: Path) -> tuple[TrainModule, Loaders]:
     settings = recipe.train
     training, validation = _rows(manifests, "train"), _rows(manifests, "val")
+    if isinstance(recipe.model, CacaRnnSettings):
+        from moodreel.lab.train_caca_rnn import build_training  # it needs the detector, and that its extra
+
+        return build_training(recipe, recipe.model, training, validation, cache)
     if isinstance(recipe.model, FaceSettings):
         _check_count(len(training), settings)
         size = recipe.model.input_size
@@ -294,42 +303,6 @@ def target_moments(scores: ArrayLike, known: ArrayLike, weights: ArrayLike) -> t
     variance = (weight * (values - mean) ** 2).sum(axis=0) / total
     variance = np.where(variance > 1e-6, variance, 1.0)
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(variance, dtype=torch.float32)
-
-
-def start_from(net: nn.Module, init: str, part: str = "") -> list[str]:
-    """Loads the weights of a run or bundle into a network, as far as names and shapes agree.
-
-    Args:
-        net: the network.
-        init: run folder, bundle folder or zip, or the name of a bundle that ships.
-        part: takes only what stands under this name, say "backbone."; "" takes all.
-
-    Returns:
-        names of the tensors that were taken.
-
-    Raises:
-        BundleError: no weights there, or none of them fits.
-    """
-    try:
-        stored = load(_read_weights(init))
-    except (OSError, SafetensorError) as error:
-        raise BundleError(f"{init}: cannot read the weights: {error}") from error
-    # What was supervised is the data's to say, not that of the weights a run starts from.
-    own = {
-        k: v for k, v in net.state_dict().items() if k.startswith(part) and not k.startswith("supervised_")
-    }
-    taken = {k: v.to(own[k].dtype) for k, v in stored.items() if k in own and own[k].shape == v.shape}
-    if not taken:
-        raise BundleError(f"{init}: no weight fits this network")
-    net.load_state_dict(taken, strict=False)
-    logging.getLogger(__name__).info("%s: took %d of %d tensors", init, len(taken), len(own))
-    return sorted(taken)
-
-
-def _read_weights(init: str) -> bytes:
-    """The weights file of a run or bundle."""
-    best = Path(init) / "best.safetensors"
-    return best.read_bytes() if best.is_file() else read_bundle(init).read_checked("weights.safetensors")
 
 
 def _trainer(recipe: Recipe, out: Path) -> pl.Trainer:

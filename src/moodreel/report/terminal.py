@@ -90,8 +90,12 @@ def format_chart(result: Result, style: Style, abstain: float | None = None) -> 
         if result.category is None and abstain is not None:
             line += f" (below {abstain:g})"
         lines.append(line)
-    if result.valence is not None and result.arousal is not None:
-        lines.append(f"  valence {result.valence:+.2f}, arousal {result.arousal:+.2f}")
+    position = {"valence": result.valence, "arousal": result.arousal}
+    if any(value is not None for value in position.values()):
+        texts = [f"{name} {value:+.2f}" for name, value in position.items() if value is not None]
+        lines.append(f"  {', '.join(texts)}")
+    if result.faces == 0:
+        lines.append("  no face found")
     if signed and all(p is None for p in result.probabilities.values()):
         lines.append(style.paint("  no category: no training source had any", "dim"))
     return "\n".join(lines) + "\n"
@@ -160,7 +164,7 @@ class ResultTable:
         return f"{path}  {style.paint(category, result.category)}  {conf}  {top}".rstrip()
 
     def _list_strongest(self, result: Result, room: int) -> str:
-        scores = result.emotions or result.probabilities
+        scores = result.emotions or result.probabilities or {"valence": result.valence}
         known = sorted(((v, k) for k, v in scores.items() if v is not None), key=lambda pair: -pair[0])[:3]
         texts = [f"{name} {score:.2f}" for score, name in known]
         while len(texts) > 1 and len(", ".join(texts)) > room:

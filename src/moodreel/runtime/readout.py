@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from moodreel.emotions import locate_on_circumplex
 from moodreel.runtime.schema import BundleInfo
+from moodreel.runtime.trace_reader import read_sta
 from moodreel.types import Float32Array, Sample
 
 Outputs = Mapping[str, Float32Array]
@@ -72,6 +73,7 @@ def read_face(info: BundleInfo, outputs: Outputs, sample: Sample, per_frame: boo
 READERS: Mapping[str, Callable[[BundleInfo, Outputs, Sample, bool], dict[str, Any]]] = {
     "kavan": read_kavan,
     "face": read_face,
+    "sta": read_sta,
 }
 """The systems this version can run."""
 

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from moodreel.errors import BundleError, MediaError, MoodreelError, SettingsError
+from moodreel.faces.detect import DetectorSettings
 from moodreel.media import Limits, open_media, rate_times, sample_media, segment_times
 from moodreel.runtime.bundle import read_bundle
 from moodreel.runtime.engine import Engine, OnnxEngine
 from moodreel.runtime.readout import READERS
 from moodreel.runtime.schema import SYSTEMS, BundleInfo
+from moodreel.runtime.trace_reader import TracedSample, TraceReader
 from moodreel.types import Float32Array, Result, Sample
 
 FRAMES_PER_RUN = 128
@@ -33,6 +35,7 @@ def load(name_or_path: str | os.PathLike[str], *, threads: int | None = None) ->
 
     Raises:
         BundleError: there is no such bundle, it is broken, or this version cannot run its system.
+        MissingExtra: a bundle of ``sta``, and no face detector is installed.
         SettingsError: ``threads`` is below 1.
     """
     bundle = read_bundle(name_or_path)
@@ -63,16 +66,26 @@ class Recognizer:
         info: what the bundle says.
         engine: runs the bundle's network.
         limits: what may be decoded.
+        detector: of ``sta``: who finds faces; None takes the whole frame as the face.
 
     Raises:
         BundleError: this version cannot run the bundle's system.
+        MissingExtra: of ``sta``: the detector is not installed.
     """
 
-    def __init__(self, info: BundleInfo, engine: Engine, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        info: BundleInfo,
+        engine: Engine,
+        *,
+        limits: Limits | None = None,
+        detector: DetectorSettings | None = DetectorSettings(),  # noqa: B008 (frozen)
+    ) -> None:
         _require_reader(info)
         self.info = info
         self.engine = engine
         self.limits = Limits() if limits is None else limits
+        self.traces = TraceReader(info, engine, detector) if info.system == "sta" else None
 
     def __repr__(self) -> str:
         return f"Recognizer({self.info.name!r}, system={self.info.system!r}, version={self.info.version!r})"
@@ -154,7 +167,9 @@ class Recognizer:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _sample(self, source: Any) -> Sample:
-        """Decodes what the bundle's sampling asks for."""
+        """Decodes what the bundle's sampling asks for; of ``sta``, reads the whole clip."""
+        if self.traces is not None:
+            return self.traces.sample(source, self.limits)
         spec, sampling = self.info.input, self.info.sampling
         size = (spec.height, spec.width)
         media = open_media(source, self.limits)
@@ -212,6 +227,8 @@ class Recognizer:
 
     def _run(self, samples: Sequence[Sample]) -> list[dict[str, Float32Array]]:
         """Runs the network on samples: as few runs as their lengths allow, the outputs split by sample."""
+        if self.traces is not None:
+            return [dict(sample.outputs) for sample in samples if isinstance(sample, TracedSample)]
         outputs: list[dict[str, Float32Array]] = [{} for _ in samples]
         if SYSTEMS[self.info.system].axes == "NTHWC":  # clips of one length go together
             lengths: dict[int, list[int]] = {}

@@ -24,7 +24,9 @@ class System:
     Attributes:
         emotions: emotions it gives an intensity for.
         categories: classes it gives a probability for.
-        axes: of the network's input ``frames``: ``NTHWC`` (clips) or ``NHWC`` (single frames).
+        files: graphs of a bundle; ``model.onnx`` is the first.
+        axes: of the network's input ``frames``: ``NTHWC`` (clips) or ``NHWC`` (single frames); of a system of
+            several graphs, that of the extractors.
         outputs: outputs of the network the runtime reads -> size of the last axis, None where free. Empty for
             a system that this version cannot run.
         optional: those of ``outputs`` that a network may lack.
@@ -32,6 +34,7 @@ class System:
 
     emotions: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    files: tuple[str, ...] = ("model.onnx",)
     axes: str = "NTHWC"
     outputs: Mapping[str, int | None] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
@@ -52,8 +55,15 @@ SYSTEMS: Mapping[str, System] = {
         optional=frozenset({"attention"}),  # a network without attention has none to show
     ),
     "face": System(categories=EKMAN_7, axes="NHWC", outputs={"probabilities": 7}),
-    "caca-rnn": System(categories=MEC_8),
-    "sta": System(),
+    "caca-rnn": System(
+        categories=MEC_8,
+        files=("model.onnx", "fallback.onnx", "face.onnx", "context.onnx"),
+        axes="NHWC",
+        outputs={"probabilities": 8, "attention": None},
+        optional=frozenset({"attention"}),  # only the cascade attends
+    ),
+    # STA: the axis behind N is time in both; a network without attention (a peer of Table 1) has none to show
+    "sta": System(outputs={"valence": None, "attention": None}, optional=frozenset({"attention"})),
 }
 """The systems a bundle may name."""
 
@@ -80,8 +90,12 @@ class InputSpec:
 
     Attributes:
         height, width: pixels.
-        resize: ``stretch``: the full frame is resized to height x width, whatever its shape.
+        resize: ``stretch``: the full frame is resized to height x width, whatever its shape; ``centre``: its
+            middle square is.
         mean, std: per RGB channel, of pixel values in [0, 1].
+        face: side of a face that is cut out, pixels; None where none is.
+        pairing: with ``face``: the frames that are read beside the faces, ``paired`` (those that show the
+            face) or ``all``.
     """
 
     height: int
@@ -89,12 +103,19 @@ class InputSpec:
     resize: str = "stretch"
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    face: int | None = None
+    pairing: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
             value = getattr(self, name)
             require(_is_whole(value, 1, 4096), f"input.{name}", value, "a whole number of pixels, 1 to 4096")
-        require(self.resize == "stretch", "input.resize", self.resize, "'stretch'")
+        require(self.resize in ("stretch", "centre"), "input.resize", self.resize, "'stretch' or 'centre'")
+        ok = self.face is None or _is_whole(self.face, 1, 4096)
+        require(ok, "input.face", self.face, "a whole number of pixels, 1 to 4096, or nothing")
+        allowed = (None,) if self.face is None else ("paired", "all")
+        told = "nothing without input.face" if self.face is None else "'paired' or 'all'"
+        require(self.pairing in allowed, "input.pairing", self.pairing, told)
         for name in ("mean", "std"):
             value = getattr(self, name)
             require(len(value) == 3 and all(map(_is_number, value)), f"input.{name}", value, "three numbers")
@@ -147,7 +168,7 @@ class BundleInfo:
         scores: free: measured scores. ``scores["headline"]`` (name -> number) is what ``moodreel models``
             prints.
         licences: notes on code, weights and data.
-        sha256: file name -> hex digest; ``model.onnx`` must be there.
+        sha256: file name -> hex digest; the system's graphs must be there.
         format: of the file.
 
     Raises:
@@ -181,13 +202,17 @@ class BundleInfo:
             given = getattr(self.supervised, name)
             ok = set(given) <= set(own) and len(set(given)) == len(given)
             require(ok, f"supervised.{name}", list(given), f"some of labels.{name}, each once")
-        digest = self.sha256.get("model.onnx")
-        require(digest is not None, "sha256", dict(self.sha256), "an entry 'model.onnx'")
+        for file in SYSTEMS[self.system].files:
+            require(file in self.sha256, "sha256", dict(self.sha256), f"an entry {file!r}")
+        cuts_faces = self.system == "caca-rnn"
+        told = "pixels" if cuts_faces else f"nothing for {self.system}"
+        require((self.input.face is not None) == cuts_faces, "input.face", self.input.face, told)
 
     def to_json(self) -> str:
         """The text of ``bundle.json``, ending in a newline."""
         content = asdict(self)
-        content["sampling"] = {k: v for k, v in content["sampling"].items() if v is not None}
+        for part in ("input", "sampling"):
+            content[part] = {k: v for k, v in content[part].items() if v is not None}
         return json.dumps({"format": content.pop("format"), **content}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod

@@ -80,6 +80,7 @@ def list_columns(system: str, per_frame: bool = False) -> tuple[Column, ...]:
     scores = [*SYSTEMS[system].emotions, *(f"p_{name}" for name in SYSTEMS[system].categories)]
     columns = [*FACTS, *(Column(name, "number") for name in scores)]
     if per_frame:
+        scores += ["valence"] if system == "sta" else []  # no score of its own, but what it has along time
         columns.append(Column("frame_times", "numbers"))
         columns.extend(Column(f"frame_{name}", "numbers") for name in scores)
     return tuple(columns)

@@ -31,7 +31,8 @@ from moodreel.lab.modules import KavanModule
 from moodreel.lab.networks import load_run, read_run_best
 from moodreel.lab.protocols import Indices, Split
 from moodreel.lab.settings import KavanSettings, Recipe
-from moodreel.lab.train import build_kavan, fit, start_from, target_moments, write_json
+from moodreel.lab.train import build_kavan, fit, target_moments, write_json
+from moodreel.lab.weights import start_from
 from moodreel.types import BoolArray, Float32Array, FloatArray, IntArray
 
 COSTS = (1e-4, 1e-3, 1e-2, 1e-1)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from moodreel import __version__
@@ -31,6 +31,7 @@ from moodreel.lab.data.labels import label_arrays
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.settings import KavanSettings
+from moodreel.lab.weights import hash_tensors
 from moodreel.media import frames_showing, open_media, segment_times
 from moodreel.runtime.files import replace_file
 from moodreel.types import FloatArray, IntArray
@@ -136,6 +137,24 @@ class ArrayStore:
         """
         return np.stack([self._load(part, name)[row] for part, row in (self._index[key] for key in keys)])
 
+    def gather_ragged(self, keys: Iterable[str], name: str) -> list[Array]:
+        """One array of each clip, [P, ...], where clips have a number of rows of their own.
+
+        Such arrays are stored end to end; how many rows are a clip's stands under the name ``count``, [n].
+        They are views of the disk, not copies.
+
+        Raises:
+            KeyError: a clip is not stored.
+        """
+        ends: dict[str, IntArray] = {}
+        found = []
+        for key in keys:
+            part, row = self._index[key]
+            if part not in ends:
+                ends[part] = np.concatenate([[0], np.cumsum(self._load(part, "count"))])
+            found.append(self._load(part, name)[ends[part][row] : ends[part][row + 1]])
+        return found
+
 
 def fill_store(
     store: ArrayStore,
@@ -216,15 +235,6 @@ def key_of(row: Row) -> str:
     return whole.hexdigest()
 
 
-def hash_weights(net: nn.Module) -> str:
-    """sha256 (hex) of a network's parameters and buffers, by name."""
-    whole = hashlib.sha256()
-    for name, tensor in sorted(net.state_dict().items()):
-        whole.update(f"{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\0".encode())
-        whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return whole.hexdigest()
-
-
 class FeatureCache:
     """A backbone's features of clips, seen without augmentation: the middle of each segment of time.
 
@@ -246,7 +256,7 @@ class FeatureCache:
             {
                 "what": "features",
                 "moodreel": __version__,
-                "backbone": hash_weights(net.backbone),
+                "backbone": hash_tensors(net.backbone.state_dict()),
                 "preset": settings.preset,
                 "input_size": settings.input_size,
                 "frames": settings.frames,

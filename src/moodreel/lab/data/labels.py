@@ -6,7 +6,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from moodreel.emotions import EKMAN_TO_GIFGIF, GIFGIF_17, QUADRANT_OF, QUADRANTS
+from moodreel.emotions import (
+    EKMAN_TO_GIFGIF,
+    EKMAN_TO_MEC,
+    GIFGIF_17,
+    QUADRANT_OF,
+    QUADRANTS,
+    VOCABULARIES,
+)
 from moodreel.lab.data.manifest import Row
 from moodreel.types import Float32Array
 
@@ -44,6 +51,17 @@ def label_arrays(row: Row) -> tuple[Float32Array, np.ndarray[tuple[int], np.dtyp
     known = np.array([e in scores for e in GIFGIF_17])
     category = category_of(row)
     return values, known, QUADRANTS.index(category) if category is not None else -1
+
+
+def class_of(row: Row, vocabulary: str) -> int:
+    """Index of a row's class in a vocabulary, -1 where it has none.
+
+    A row with an Ekman label alone has the MEC class of :data:`EKMAN_TO_MEC`.
+    """
+    label = row.labels.get(vocabulary)
+    if label is None and vocabulary == "mec":
+        label = EKMAN_TO_MEC.get(row.labels.get("ekman", ""))
+    return -1 if label is None else VOCABULARIES[vocabulary].index(label)
 
 
 def find_supervised(rows: Iterable[Row]) -> tuple[frozenset[str], frozenset[str]]:

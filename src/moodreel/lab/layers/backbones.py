@@ -7,6 +7,7 @@ output [N, D, H / stride, W / stride].
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -97,9 +98,12 @@ class ResNet50Backbone(nn.Module):
 
         network = resnet50(weights=None)
         if weights == "imagenet":
-            network.load_state_dict(_fetch_imagenet_weights())
+            from torchvision.models import ResNet50_Weights
+
+            chosen = ResNet50_Weights.IMAGENET1K_V2
+            network.load_state_dict(fetch_imagenet_weights(chosen, "ResNet-50", "backbone_weights"))
         elif weights != "none":
-            _load_all_but_classifier(network, Path(weights))
+            load_all_but_classifier(network, Path(weights), "resnet50", "fc.")
         self.layers = nn.Sequential(
             network.conv1,
             network.bn1,
@@ -117,22 +121,39 @@ class ResNet50Backbone(nn.Module):
         return features
 
 
-def _fetch_imagenet_weights() -> dict[str, Tensor]:
-    from torchvision.models import ResNet50_Weights
+def fetch_imagenet_weights(chosen: Any, network: str, field: str) -> dict[str, Tensor]:
+    """Torchvision's state dict of a network, fetched once and kept in torch's cache.
 
-    chosen = ResNet50_Weights.IMAGENET1K_V2
+    Args:
+        chosen: member of a weights enumeration of torchvision.
+        network: its name, for people.
+        field: the setting that asked for it.
+
+    Raises:
+        BundleError: it cannot be fetched, with what to do instead.
+    """
     try:
         state: dict[str, Tensor] = chosen.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         raise BundleError(
-            f"ImageNet weights of ResNet-50 cannot be fetched ({error}); download {chosen.url} on a machine "
-            'with a network and set backbone_weights to its path, or set backbone_weights = "none"'
+            f"ImageNet weights of {network} cannot be fetched ({error}); download {chosen.url} on a machine "
+            f'with a network and set {field} to its path, or set {field} = "none"'
         ) from error
     return state
 
 
-def _load_all_but_classifier(network: nn.Module, path: Path) -> None:
-    """Loads a state dict of torchvision's resnet50; ``fc`` may be missing or of another size."""
+def load_all_but_classifier(network: nn.Module, path: Path, name: str, classifier: str) -> None:
+    """Loads a state dict of torchvision; the classifier may be missing or of another size.
+
+    Args:
+        network: of torchvision.
+        path: of a .pth or .safetensors file.
+        name: the network's, as torchvision calls it.
+        classifier: how the names of the classifier's weights start.
+
+    Raises:
+        BundleError: it is no such file.
+    """
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -141,11 +162,11 @@ def _load_all_but_classifier(network: nn.Module, path: Path) -> None:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
         own = network.state_dict()
-        kept = {k: v for k, v in state.items() if not k.startswith("fc.")}
-        network.load_state_dict({**kept, **{k: v for k, v in own.items() if k.startswith("fc.")}})
+        kept = {k: v for k, v in state.items() if not k.startswith(classifier)}
+        network.load_state_dict({**kept, **{k: v for k, v in own.items() if k.startswith(classifier)}})
     except Exception as error:  # each reader has its own family of errors
         what = " ".join(str(error).split())[:200]
-        raise BundleError(f"{path}: not readable as torchvision's resnet50: {what}") from error
+        raise BundleError(f"{path}: not readable as torchvision's {name}: {what}") from error
 
 
 def build_backbone(preset: str, weights: str = "none") -> CompactBackbone | ResNet50Backbone:

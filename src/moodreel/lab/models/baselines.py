@@ -15,26 +15,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from safetensors.torch import load
 from scipy import optimize
 
 from moodreel.errors import BundleError, DataError
+from moodreel.faces.crop import MARGIN, crop_faces
 from moodreel.faces.detect import Detector
 from moodreel.lab.data.cached import ArrayStore, Failure, fill_store, pick_boxes
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.models.face_cnn import FaceCNN
-from moodreel.lab.networks import build_network
-from moodreel.lab.settings import FaceSettings, recipe_from_dict
+from moodreel.lab.networks import load_bundle
+from moodreel.lab.settings import FaceSettings
+from moodreel.lab.weights import hash_tensors
 from moodreel.media import Media, frames_showing, open_media, sample_media, segment_times
 from moodreel.runtime.bundle import read_bundle
 from moodreel.types import BoolArray, FloatArray, IntArray, UInt8Array
 
 BINS = 4
 """Bins of each of R, G and B: 64 in all. The paper states none; 512 would be near the number of clips."""
-
-MARGIN = 0.15
-"""By how much of its longer side a box grows on each side before it is cut out: points end at the brows."""
 
 
 def colour_histogram(frames: UInt8Array, bins: int = BINS) -> FloatArray:
@@ -189,36 +186,6 @@ class DetectedFaces:
         return np.stack([boxes[picture] for picture in shown.tolist()]) / size
 
 
-def crop_faces(frames: UInt8Array, boxes: FloatArray, size: int) -> UInt8Array:
-    """Cuts a square around each box, larger by :data:`MARGIN`; black beyond the frame's edge.
-
-    Args:
-        frames: [n, H, W, 3] uint8.
-        boxes: [n, 4] left, top, right, bottom, 0-1 of the frame, each with an area.
-        size: side of the result, pixels.
-
-    Returns:
-        [n, size, size, 3] uint8.
-    """
-    height, width = frames.shape[1:3]
-    crops = np.empty((len(frames), size, size, 3), np.uint8)
-    for n, (frame, box) in enumerate(zip(frames, boxes * [width, height, width, height], strict=True)):
-        half = max(box[2] - box[0], box[3] - box[1]) * (0.5 + MARGIN)
-        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-        # A transform, not a crop: it takes fractions of pixels and places beyond the edge.
-        corner, step = (x - half, y - half), 2 * half / size
-        image = Image.fromarray(frame)
-        if step > 1:  # a transform does not average: shrink first
-            image = image.resize(
-                (max(1, round(width / step)), max(1, round(height / step))), Image.Resampling.BOX
-            )
-        scale = image.width / width, image.height / height
-        matrix = (step * scale[0], 0, corner[0] * scale[0], 0, step * scale[1], corner[1] * scale[1])
-        cut = image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-        crops[n] = np.asarray(cut)
-    return crops
-
-
 def load_face(bundle: str) -> tuple[FaceCNN, FaceSettings, str]:
     """The network of a ``face`` bundle, its settings and the sha256 of its weights.
 
@@ -228,13 +195,10 @@ def load_face(bundle: str) -> tuple[FaceCNN, FaceSettings, str]:
     opened = read_bundle(bundle)
     if opened.info.system != "face":
         raise BundleError(f"{bundle}: a bundle of {opened.info.system}; expected one of face")
-    settings = recipe_from_dict(opened.info.training["recipe"]).model
-    net = build_network(recipe_from_dict(opened.info.training["recipe"]))
-    if not isinstance(net, FaceCNN) or not isinstance(settings, FaceSettings):
+    recipe, net = load_bundle(opened)
+    if not isinstance(net, FaceCNN) or not isinstance(recipe.model, FaceSettings):
         raise BundleError(f"{bundle}: its recipe is not one of face")
-    stored, own = load(opened.read_checked("weights.safetensors")), net.state_dict()
-    net.load_state_dict({name: value.to(own[name].dtype) for name, value in stored.items()})
-    return net.eval(), settings, opened.info.sha256["weights.safetensors"]
+    return net, recipe.model, hash_tensors(net.state_dict())
 
 
 class PictureCache:
