@@ -138,7 +138,7 @@ def test_unreadable_clips_are_failures(tmp_path):
     failures = cutter.fill([absent, broken, good, blind, longer])
     assert [failure.clip.stem for failure in failures] == ["absent", "broken", "blind", "longer"]
     assert "names no keypoints" in failures[2].reason
-    assert "longer.json: keypoints of picture 44, the clip has 20" in failures[3].reason
+    assert "longer.json: 45 frames, the clip has 20" in failures[3].reason
     assert len(cutter.list_windows(good)) == 2
 
 

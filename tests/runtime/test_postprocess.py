@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moodreel.errors import SettingsError
-from moodreel.runtime.postprocess import PostProcess, hold_faces, interpolate_missing, smooth_median
+from moodreel.runtime.postprocess import PostProcess, smooth_median
 
 NAN = float("nan")
 
@@ -60,34 +60,6 @@ def test_nobody_stays_nobody():
     assert PostProcess().apply([], []).shape == (0,)
 
 
-def test_missing_values_are_interpolated():
-    # 0.9 and -0.9 are what a network said of frames without a face: not used.
-    values, status = interpolate_missing(
-        [0, 1, 2, 3, 5, 6], [0.9, 0.2, -0.9, -0.9, 0.6, NAN], [False, True, False, False, True, False]
-    )
-    assert values.tolist() == pytest.approx([0.2, 0.2, 0.3, 0.4, 0.6, 0.6])
-    assert status == ["interpolated", "ok", "interpolated", "interpolated", "ok", "interpolated"]
-
-
-def test_no_face_at_all():
-    values, status = interpolate_missing([0, 1], [0.3, 0.4], [False, False])
-    assert np.isnan(values).all()
-    assert status == ["no_face", "no_face"]
-
-
-@pytest.mark.parametrize(
-    ("found", "held"),
-    [
-        ([1, 1, 1], [0, 1, 2]),
-        ([0, 0, 1, 0, 1, 0], [2, 2, 2, 2, 4, 4]),
-        ([0, 0], [0, 0]),
-        ([], []),
-    ],
-)
-def test_the_last_face_is_held(found, held):
-    assert hold_faces(found).tolist() == held
-
-
 @pytest.mark.parametrize(
     ("call", "field"),
     [
@@ -98,7 +70,7 @@ def test_the_last_face_is_held(found, held):
         (lambda: PostProcess().apply([0, 1], [0.1]), "values"),
         (lambda: PostProcess().apply([0, 1], [0.1, NAN]), "values"),
         (lambda: PostProcess().apply([1, 0], [0.1, 0.2]), "times"),
-        (lambda: interpolate_missing([0, 1], [0.1, 0.2], [True]), "found"),
+        (lambda: smooth_median([0, 0], [0.1, 0.2], 1.0), "times"),
     ],
 )
 def test_what_is_wrong_is_named(call, field):

@@ -22,7 +22,7 @@ from moodreel.lab.modules import TrainModule
 from moodreel.lab.settings import TrainSettings
 from moodreel.lab.settings_sta import StaSettings
 from moodreel.lab.trace_metrics import score_traces
-from moodreel.runtime.postprocess import interpolate_missing
+from moodreel.runtime.trace import fill_gaps
 
 PAPER_TRAINING = TrainSettings(batch=16, learning_rate=1e-4, weight_decay=0.0, warmup=0.0, precision="32")
 """The paper's (Sec. 3.1): Adam, which AdamW without decay is, at 1e-4, minibatches of 16 clips. The rate
@@ -103,7 +103,7 @@ def join_windows(batches: Sequence[dict[str, Tensor]]) -> list[Trace]:
         mine = np.flatnonzero(whole["clip"] == clip)
         mine = mine[np.argsort(whole["time"][mine, 0], kind="stable")]
         time = whole["time"][mine].ravel()
-        values, _ = interpolate_missing(time, whole["valence"][mine].ravel(), whole["found"][mine].ravel())
+        values, _ = fill_gaps(time, whole["valence"][mine].ravel(), whole["found"][mine].ravel())
         labelled = whole["labelled"][mine].ravel()
         gold = np.where(labelled, whole["target"][mine].ravel().astype(float), np.nan)
         traces.append(Trace(time, values, gold))

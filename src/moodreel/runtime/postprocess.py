@@ -1,4 +1,4 @@
-"""Traces after the network: frames without a face filled in, then the post-processing of AVEC.
+"""The post-processing of AVEC, for traces whose ticks without a face are filled in.
 
 The chain of the AVEC baselines (Ringeval et al., AVEC 2015; Valstar et al., AVEC 2016): a median filter,
 centring, scaling, a shift in time. STA (Sec. 3.1) uses all but the shift. The numbers come from development
@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from moodreel.errors import SettingsError, require
-from moodreel.types import FloatArray, IntArray
-
-Status = Literal["ok", "interpolated", "no_face"]
+from moodreel.types import FloatArray
 
 
 @dataclass(frozen=True)
@@ -95,54 +92,6 @@ def smooth_median(times: npt.ArrayLike, values: npt.ArrayLike, width: float) -> 
     first = np.searchsorted(when, when - half, side="left")
     last = np.searchsorted(when, when + half, side="right")
     return np.array([np.median(trace[a:b]) for a, b in zip(first, last, strict=True)])
-
-
-def interpolate_missing(
-    times: npt.ArrayLike, values: npt.ArrayLike, found: npt.ArrayLike
-) -> tuple[FloatArray, list[Status]]:
-    """Fills in the values of frames without a face from their neighbours (STA, Sec. 3.1).
-
-    It is the output that is interpolated, along a straight line in time; before the first face and after the
-    last the nearest value is held.
-
-    Args:
-        times: [n] seconds, ascending.
-        values: [n] valence; what stands where no face was found is not read.
-        found: [n] bool, whether the frame has a face.
-
-    Returns:
-        [n] values and [n] statuses: "ok" where a face was found, else "interpolated". Without any face the
-        values are NaN and the statuses "no_face".
-
-    Raises:
-        SettingsError: lengths do not agree, or times do not ascend.
-    """
-    when, trace = _check(times, values)
-    seen = np.asarray(found, dtype=bool)
-    require(seen.shape == when.shape, "found", list(seen.shape), f"[{len(when)}], one a time")
-    if not seen.any():
-        return np.full(len(when), np.nan), ["no_face"] * len(when)
-    filled = np.where(seen, trace, np.interp(when, when[seen], trace[seen]))
-    return filled, ["ok" if there else "interpolated" for there in seen.tolist()]
-
-
-def hold_faces(found: npt.ArrayLike) -> IntArray:
-    """Which frame's face a network that reads several frames is shown in each.
-
-    A frame without a face shows the last one found before it, or else the first one after: black would look
-    like a cut. What the network says there is not used but interpolated.
-
-    Args:
-        found: [n] bool.
-
-    Returns:
-        [n] indices of frames with a face; all 0 where there is none.
-    """
-    seen = np.asarray(found, dtype=bool)
-    if not seen.any():
-        return np.zeros(len(seen), dtype=np.int64)
-    latest = np.maximum.accumulate(np.where(seen, np.arange(len(seen)), -1))
-    return np.where(latest < 0, int(seen.argmax()), latest).astype(np.int64)
 
 
 def _check(times: npt.ArrayLike, values: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

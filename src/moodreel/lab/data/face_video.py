@@ -18,23 +18,18 @@ from torch.utils.data import Dataset, Sampler
 
 from moodreel import __version__
 from moodreel.errors import DataError, MoodreelError
-from moodreel.faces.align import align_faces, cut_face
-from moodreel.faces.openpose import read_keypoints
+from moodreel.faces.openpose import OpenPoseFiles
+from moodreel.faces.video import FaceStream, bind_detector, read_face_ticks
 from moodreel.lab.data.cached import ArrayStore, Failure, key_of
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.data.surroundings import change_light
 from moodreel.lab.data.traces import read_trace
 from moodreel.lab.settings_sta import StaSettings
-from moodreel.media import frames_nearest, open_media, rate_times
-from moodreel.media.base import Media
-from moodreel.runtime.postprocess import hold_faces
-from moodreel.types import BoolArray, ClipKeypoints, Face, FloatArray, IntArray, UInt8Array
+from moodreel.media import Media, open_media
+from moodreel.types import BoolArray, FloatArray, UInt8Array
 
 PART = 64
 """Clips of one part on disk."""
-
-MARGIN = 0.5
-"""Seconds around a window whose keypoints are aligned with it: five deviations of the smoothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +37,8 @@ class Windows:
     """The faces of one clip.
 
     Attributes:
-        faces: [W, T, S, S, 3] uint8 RGB; a tick without a face shows that of its neighbour in the window
-            (:func:`moodreel.runtime.postprocess.hold_faces`), a window without any is black.
+        faces: [W, T, S, S, 3] uint8 RGB; a tick without a face shows the last one of its window before it, or
+            else the first one after it: black would look like a cut. A window without any is black.
         found: [W, T] whether the tick has a face of its own.
         inside: [W, T] whether the tick lies in the clip; the others are padding.
     """
@@ -53,61 +48,41 @@ class Windows:
     inside: BoolArray
 
 
-def cut_windows(media: Media, keypoints: ClipKeypoints, frames: int, fps: float, size: int) -> Windows:
-    """Cuts the faces of a clip out, window by window.
+def cut_windows(media: Media, stream: FaceStream, frames: int, size: int) -> Windows:
+    """Cuts the faces of a clip out, as a trace does, and lays them into windows from its first tick on.
 
     Args:
         media: the clip.
-        keypoints: one face a picture; pictures that are not listed have none.
+        stream: a new one; says where the face is.
         frames: T, ticks of a window.
-        fps: ticks a second; each takes the picture that starts nearest to it, as the runtime does.
-        size: S, pixels.
+        size: S, of the stream's pictures.
 
     Raises:
-        DataError: the keypoints name a picture that the clip does not have.
         MediaError: the content is broken.
+        DataError: faces come from files, and they are wrong.
     """
-    if len(keypoints) and keypoints.frames[-1] >= len(media):
-        raise DataError(f"keypoints of picture {keypoints.frames[-1]}, the clip has {len(media)}")
-    ticks = rate_times(media.duration, fps)
-    starts = media.timeline.starts
-    shown = frames_nearest(starts, ticks)
+    ticks = list(read_face_ticks(media, stream))
     count = -(-len(ticks) // frames)
-    faces = np.zeros((count, frames, size, size, 3), np.uint8)
-    found, inside = np.zeros((count, frames), bool), np.zeros((count, frames), bool)
-    inside.flat[: len(ticks)] = True
-    listed = keypoints.frames[keypoints.found]
-    when = starts[listed]
-    for window in range(count):
-        own = shown[window * frames : (window + 1) * frames]
-        low, high = starts[own[0]] - MARGIN, starts[own[-1]] + MARGIN
-        near = listed[(when >= low) & (when <= high)]
-        cut = _cut_pictures(media, keypoints, near, np.intersect1d(own, near), size)
-        for place, picture in enumerate(own.tolist()):
-            if picture in cut:
-                faces[window, place], found[window, place] = cut[picture], True
-        faces[window] = faces[window][hold_faces(found[window])]
-    return Windows(faces, found, inside)
+    found, inside = np.zeros(count * frames, bool), np.zeros(count * frames, bool)
+    inside[: len(ticks)] = True
+    found[: len(ticks)] = [tick.found for tick in ticks]
+    faces = np.zeros((count * frames, size, size, 3), np.uint8)
+    for first in range(0, len(faces), frames):
+        window = slice(first, first + frames)
+        if found[window].any():
+            for place, shown in enumerate(_hold(found[window])):
+                picture = ticks[first + shown].picture
+                assert picture is not None
+                faces[first + place] = picture
+    shape = (count, frames)
+    return Windows(faces.reshape(*shape, *faces.shape[1:]), found.reshape(shape), inside.reshape(shape))
 
 
-def _cut_pictures(
-    media: Media, keypoints: ClipKeypoints, near: IntArray, wanted: IntArray, size: int
-) -> dict[int, UInt8Array]:
-    """Picture -> its face [size, size, 3], for those ``wanted`` that can be aligned among those ``near``."""
-    if not len(wanted):
-        return {}
-    at = keypoints.at(near)
-    scale = np.array([keypoints.width, keypoints.height])
-    people = [
-        Face(box * np.tile(scale, 2), points * scale, confidence)
-        for box, points, confidence in zip(at.boxes, at.points, at.confidence, strict=True)
-    ]
-    alignment = align_faces(people, media.timeline.starts[near])
-    place = {picture: row for row, picture in enumerate(near.tolist()) if alignment.found[row]}
-    cuttable = [picture for picture in wanted.tolist() if picture in place]
-    return {
-        picture: cut_face(frame, alignment, place[picture], size) for picture, frame in media.read(cuttable)
-    }
+def _hold(found: BoolArray) -> list[int]:
+    """For each place of a window with a face, that of the face it shows."""
+    latest = np.maximum.accumulate(np.where(found, np.arange(len(found)), -1))
+    shown: list[int] = np.where(latest < 0, int(found.argmax()), latest).tolist()
+    return shown
 
 
 class FaceCutter:
@@ -168,14 +143,10 @@ class FaceCutter:
     def _read(self, row: Row) -> Windows:
         if row.keypoints is None:
             raise DataError(f"{row.clip}: the manifest names no keypoints, which say where its face is")
-        media = open_media(row.clip)
-        keypoints = read_keypoints(row.keypoints, size=(media.width, media.height))
-        try:
-            return cut_windows(
-                media, keypoints, self.settings.frames, self.settings.fps, self.settings.input_size
-            )
-        except DataError as error:
-            raise DataError(f"{row.keypoints}: {error}") from error
+        media, fps = open_media(row.clip), self.settings.fps
+        finder = bind_detector(OpenPoseFiles(row.keypoints), media, fps)
+        size = self.settings.input_size
+        return cut_windows(media, FaceStream(finder, size, fps), self.settings.frames, size)
 
     def _write(self, kept: dict[str, Windows]) -> None:
         if kept:
