@@ -21,7 +21,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from machine import ROOT, describe_machine, name_commit
@@ -37,7 +36,7 @@ from moodreel.lab.data.manifest import read_manifest
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.modules import KavanModule
 from moodreel.lab.settings import KavanSettings, TrainSettings
-from moodreel.lab.train import target_moments
+from moodreel.lab.train import pl, target_moments  # after moodreel.lab, which mends a bare torchvision
 from moodreel.runtime.engine import count_cores
 
 

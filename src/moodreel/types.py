@@ -251,6 +251,29 @@ class ClipKeypoints:
 
 
 @dataclass(frozen=True, eq=False)
+class SceneReading:
+    """What a face was read from, and its scene (CACA-RNN).
+
+    Attributes:
+        share: of the sampled instants, how many show the face, 0 to 1.
+        face: id of the face, in the order in which faces appear; None where none was found.
+        times: [M] seconds: the instants that show it.
+        boxes: [M, 4] left, top, right, bottom, 0-1 of the frame; may reach beyond it.
+        reason: why the scene alone was read; None where it was not.
+        moment_times: [k] seconds of the moments that were attended to; None without attention.
+        moments: [k] how much each was, mean over the face's moments; sums to 1.
+    """
+
+    share: float
+    face: int | None = None
+    times: FloatArray = field(default_factory=lambda: np.zeros(0))
+    boxes: FloatArray = field(default_factory=lambda: np.zeros((0, 4)))
+    reason: str | None = None
+    moment_times: FloatArray | None = None
+    moments: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Result:
     """What a recogniser says of one input. A failed input is a Result with ``error`` set.
 
@@ -271,6 +294,7 @@ class Result:
         attention: [t, h, w], each frame sums to 1; None where a system has none.
         attention_times: [t] seconds.
         per_frame: scores per sampled instant, where asked for: name -> [t].
+        scene: the face that was read and its scene; None where a system reads none.
     """
 
     source: str
@@ -291,6 +315,7 @@ class Result:
     attention: Float32Array | None = None
     attention_times: FloatArray | None = None
     per_frame: dict[str, FloatArray] = field(default_factory=dict)
+    scene: SceneReading | None = None
 
     @property
     def ok(self) -> bool:

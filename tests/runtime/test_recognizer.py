@@ -10,7 +10,7 @@ from PIL import Image
 import moodreel
 from moodreel.emotions import CIRCUMPLEX, EKMAN_7, GIFGIF_17, QUADRANTS
 from moodreel.errors import BundleError, MediaError, SettingsError
-from moodreel.runtime import recognizer as rooms
+from moodreel.runtime import frame_reader
 from moodreel.runtime.recognizer import Recognizer
 from moodreel.runtime.schema import BundleInfo
 from moodreel.types import Clip
@@ -218,14 +218,14 @@ def test_failures_are_results_in_their_place(gifs, tmp_path):
 
 
 def test_an_unforeseen_failure_is_a_result_too(gifs, monkeypatch):
-    real = rooms.open_media
+    real = frame_reader.open_media
 
     def fragile(source, limits):
         if source == gifs[2]:
             raise ZeroDivisionError("deep\ninside")
         return real(source, limits)
 
-    monkeypatch.setattr(rooms, "open_media", fragile)
+    monkeypatch.setattr(frame_reader, "open_media", fragile)
     results = list(build().map(gifs[:4]))
     assert [r.error for r in results] == [None, None, "ZeroDivisionError: deep inside", None]
 
@@ -296,7 +296,7 @@ def test_mixed_lengths_go_through_in_groups():
 
 
 def test_frames_of_face_go_through_in_bounded_runs(monkeypatch):
-    monkeypatch.setattr(rooms, "FRAMES_PER_RUN", 4)
+    monkeypatch.setattr(frame_reader, "FRAMES_PER_RUN", 4)
     engine = FakeEngine("face")
     results = list(build("face", engine).map([paint(shade(51 * k)) for k in range(6)]))
     assert [shape[0] for shape in engine.shapes] == [4, 2]

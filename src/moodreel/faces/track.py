@@ -216,7 +216,7 @@ class _Track:
         half a second later.
         """
         last: FloatArray = self.faces[-1].box
-        seen = np.array(self.times)
+        seen = np.array(self.times, dtype=np.float64)
         seen -= seen.mean()
         spread = float((seen**2).sum())
         if spread <= 0:

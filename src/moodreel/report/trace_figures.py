@@ -123,7 +123,7 @@ def plot_trace(
     if len(labels) > 1:
         figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
     title = clean(name).rpartition("/")[2].replace("$", r"\$")
-    (strip or axes).set_title(title, loc="left", fontsize=10)
+    (strip or axes).set_title(title, loc="left", fontsize=10, pad=16 if strip else 6)
     if strip is not None:
         _draw_strip(strip, faces, end)
     return figure
@@ -169,21 +169,17 @@ def _find_range(drawn: Sequence[Any]) -> tuple[float, float]:
 
 
 def _draw_strip(axes: Axes, faces: Sequence[tuple[float, UInt8Array]], end: float) -> None:
-    """Faces in even places, each over its time as nearly as that goes, with its seconds below."""
-    count = max(1, min(FACES, len(faces)))
-    times = np.array([time for time, _ in faces])
+    """As many faces as stand side by side, each over its own time (at the edges, beside it)."""
     axes.set_xlim(0, end)
     axes.set_ylim(0, 1)
     axes.axis("off")
     slot = end / FACES
-    chosen = sorted({int(np.abs(times - (k + 0.5) * end / count).argmin()) for k in range(count)})
-    last = -slot
-    for which in chosen:
-        time, picture = faces[which]
-        left = min(max(time - slot / 2, last + slot), end - slot)
-        if left < last + slot - 1e-9 or left < 0:
+    taken = 0.0
+    for time, picture in faces:
+        left = min(max(time - slot / 2, 0.0), end - slot)
+        if left < taken - 1e-9:
             continue
-        last = left
+        taken = left + slot
         box = axes.inset_axes((left / end + 0.004, 0.0, 1 / FACES - 0.008, 1.0))
         box.imshow(picture, aspect="equal")
         box.set_anchor("S")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from moodreel.errors import BundleError, SettingsError
 from moodreel.runtime.schema import System
@@ -28,22 +29,30 @@ class Engine(Protocol):
         ...
 
 
-class OnnxEngine:
-    """A network in ONNX Runtime, on the CPU.
+class OnnxGraph:
+    """One graph in ONNX Runtime, on the CPU.
 
     Args:
-        model: content of ``model.onnx``.
-        system: the contract that the network must keep.
-        source: name of the bundle, for messages.
+        content: of the file.
+        inputs: name -> (type, axes, a letter each); the graph must have these and no others.
+        outputs: those that are read -> size of the last axis, None where free.
+        optional: those of ``outputs`` that the graph may lack.
+        source: name of the file, for messages.
         threads: cores for one run; None is all that this process may use.
 
     Raises:
-        BundleError: ONNX Runtime refuses the model, or its inputs and outputs are not the system's.
+        BundleError: ONNX Runtime refuses the graph, or its inputs and outputs are others.
         SettingsError: ``threads`` is below 1.
     """
 
     def __init__(
-        self, model: bytes, system: System, *, source: str = "model.onnx", threads: int | None = None
+        self,
+        content: bytes,
+        inputs: Mapping[str, tuple[str, str]],
+        outputs: Mapping[str, int | None],
+        optional: Collection[str],
+        source: str,
+        threads: int | None,
     ) -> None:
         if threads is not None and threads < 1:
             raise SettingsError("threads", threads, "at least 1, or None for all cores")
@@ -58,13 +67,62 @@ class OnnxEngine:
             "session.intra_op.allow_spinning", "0"
         )  # decoders need the cores too
         try:
-            session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no root with a public name
-            raise BundleError(f"{source}: model.onnx cannot be run: {_flatten(error)}") from error
-        _check_contract(session.get_inputs(), session.get_outputs(), system, source)
+            raise BundleError(f"{source} cannot be run: {_flatten(error)}") from error
+        expected = {name: kind for name, (kind, _) in inputs.items()}
+        given = {node.name: node.type for node in session.get_inputs()}
+        if given != expected:
+            raise BundleError(f"{source}: expected {_list_inputs(expected)}; got {_list_inputs(given)}")
+        for node in session.get_inputs():
+            rank, axes = len(node.shape), inputs[node.name][1]
+            if rank != len(axes):
+                raise BundleError(f"{source}: input {node.name} has {rank} axes; expected {axes}")
+        shapes = {node.name: list(node.shape) for node in session.get_outputs()}
+        for name, size in outputs.items():
+            if name not in shapes and name in optional:
+                continue
+            if name not in shapes:
+                raise BundleError(f"{source} has no output {name!r}; it has {', '.join(shapes)}")
+            last = shapes[name][-1] if shapes[name] else None
+            if size is not None and isinstance(last, int) and last != size:
+                raise BundleError(f"{source}: output {name} ends in {last}; expected {size}")
         self._session = session
-        given = {node.name for node in session.get_outputs()}
-        self._names = [name for name in system.outputs if name in given]
+        self._names = [name for name in outputs if name in shapes]
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Float32Array]:
+        """Runs the graph once.
+
+        Raises:
+            BundleError: it fails on this input.
+        """
+        try:
+            outputs = self._session.run(self._names, dict(inputs))
+        except Exception as error:
+            shapes = ", ".join(str(list(array.shape)) for array in inputs.values())
+            raise BundleError(f"the network failed on {shapes}: {_flatten(error)}") from error
+        return {name: np.asarray(out, np.float32) for name, out in zip(self._names, outputs, strict=True)}
+
+
+class OnnxEngine:
+    """The network of a bundle with one graph.
+
+    Args:
+        model: content of ``model.onnx``.
+        system: the contract that the network must keep.
+        source: name of the bundle, for messages.
+        threads: cores for one run; None is all that this process may use.
+
+    Raises:
+        BundleError, SettingsError: as of :class:`OnnxGraph`.
+    """
+
+    def __init__(
+        self, model: bytes, system: System, *, source: str = "model.onnx", threads: int | None = None
+    ) -> None:
+        source = f"{source}: model.onnx"
+        inputs = {"frames": ("tensor(uint8)", system.axes)}
+        self._graph = OnnxGraph(model, inputs, system.outputs, system.optional, source, threads)
 
     def run(self, frames: UInt8Array) -> dict[str, Float32Array]:
         """Runs the network once; see :meth:`Engine.run`.
@@ -72,11 +130,7 @@ class OnnxEngine:
         Raises:
             BundleError: the network fails on this input.
         """
-        try:
-            outputs = self._session.run(self._names, {"frames": frames})
-        except Exception as error:
-            raise BundleError(f"the network failed on {list(frames.shape)}: {_flatten(error)}") from error
-        return {name: np.asarray(out, np.float32) for name, out in zip(self._names, outputs, strict=True)}
+        return self._graph.run({"frames": frames})
 
 
 def count_cores() -> int:
@@ -90,23 +144,6 @@ def _flatten(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _check_contract(inputs: Any, outputs: Any, system: System, source: str) -> None:
-    given = {node.name: node for node in inputs}
-    node = given.get("frames")
-    if node is None or len(given) != 1 or node.type != "tensor(uint8)":
-        got = ", ".join(f"{name} {node.type}" for name, node in given.items())
-        raise BundleError(
-            f"{source}: model.onnx: expected one input, frames tensor(uint8); got {got or 'none'}"
-        )
-    rank = len(node.shape)
-    if rank != len(system.axes):
-        raise BundleError(f"{source}: model.onnx: input frames has {rank} axes; expected {system.axes}")
-    shapes = {node.name: list(node.shape) for node in outputs}
-    for name, size in system.outputs.items():
-        if name not in shapes and name in system.optional:
-            continue
-        if name not in shapes:
-            raise BundleError(f"{source}: model.onnx has no output {name!r}; it has {', '.join(shapes)}")
-        last = shapes[name][-1] if shapes[name] else None
-        if size is not None and isinstance(last, int) and last != size:
-            raise BundleError(f"{source}: model.onnx: output {name} ends in {last}; expected {size}")
+def _list_inputs(inputs: Mapping[str, str]) -> str:
+    count = {0: "no input", 1: "one input"}.get(len(inputs), f"{len(inputs)} inputs")
+    return ", ".join([count, *(f"{name} {kind}" for name, kind in inputs.items())])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from moodreel.emotions import locate_on_circumplex
 from moodreel.runtime.schema import BundleInfo
-from moodreel.runtime.trace_reader import read_sta
 from moodreel.types import Float32Array, Sample
 
 Outputs = Mapping[str, Float32Array]
@@ -34,7 +33,7 @@ def read_kavan(info: BundleInfo, outputs: Outputs, sample: Sample, per_frame: bo
         info.labels.emotions, info.supervised.emotions, outputs["intensities"].clip(-1, 1)
     )
     position = locate_on_circumplex(emotions)
-    fields = _read_classes(info, outputs["probabilities"])
+    fields = read_classes(info, outputs["probabilities"])
     fields["emotions"] = emotions
     if position is not None:
         fields["valence"], fields["arousal"] = position
@@ -64,18 +63,10 @@ def read_face(info: BundleInfo, outputs: Outputs, sample: Sample, per_frame: boo
     Returns:
         Fields of :class:`moodreel.types.Result`.
     """
-    fields = _read_classes(info, outputs["probabilities"].mean(axis=0))
+    fields = read_classes(info, outputs["probabilities"].mean(axis=0))
     if per_frame:
         fields["per_frame"] = {"time_s": sample.times, **_trace_classes(info, outputs["probabilities"])}
     return fields
-
-
-READERS: Mapping[str, Callable[[BundleInfo, Outputs, Sample, bool], dict[str, Any]]] = {
-    "kavan": read_kavan,
-    "face": read_face,
-    "sta": read_sta,
-}
-"""The systems this version can run."""
 
 
 def _name_scores(
@@ -107,7 +98,8 @@ def _weigh_supervised(info: BundleInfo, probabilities: npt.NDArray[Any]) -> npt.
     return shares
 
 
-def _read_classes(info: BundleInfo, probabilities: npt.NDArray[Any]) -> dict[str, Any]:
+def read_classes(info: BundleInfo, probabilities: npt.NDArray[Any]) -> dict[str, Any]:
+    """Probabilities [K] of the supervised classes, the most probable one and its probability."""
     names = info.labels.categories
     weights = _weigh_supervised(info, probabilities)
     fields: dict[str, Any] = {"probabilities": _name_scores(names, info.supervised.categories, weights)}

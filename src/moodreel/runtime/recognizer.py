@@ -4,45 +4,82 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 
-from moodreel.errors import BundleError, MediaError, MoodreelError, SettingsError
+from moodreel.errors import BundleError, MediaError, MoodreelError, SettingsError, require
 from moodreel.faces.detect import DetectorSettings
-from moodreel.media import Limits, open_media, rate_times, sample_media, segment_times
+from moodreel.media import Limits
 from moodreel.runtime.bundle import read_bundle
 from moodreel.runtime.engine import Engine, OnnxEngine
-from moodreel.runtime.readout import READERS
+from moodreel.runtime.frame_reader import FrameReader
+from moodreel.runtime.readout import read_face, read_kavan
+from moodreel.runtime.scene_reader import OnnxSceneEngine, SceneEngine, SceneReader, read_caca_rnn
 from moodreel.runtime.schema import SYSTEMS, BundleInfo
-from moodreel.runtime.trace_reader import TracedSample, TraceReader
+from moodreel.runtime.trace_reader import TraceReader, read_sta
 from moodreel.types import Float32Array, Result, Sample
 
-FRAMES_PER_RUN = 128
-"""Single frames that go into one run of the network, at most."""
+DEFAULT_DETECTOR = DetectorSettings()
 
 
-def load(name_or_path: str | os.PathLike[str], *, threads: int | None = None) -> Recognizer:
+class Reader(Protocol):
+    """What lies between a file and the scores of one system."""
+
+    def sample(self, source: Any, limits: Limits) -> Sequence[Sample]:
+        """Looks at a clip; several samples become several Results. Called from several threads.
+
+        Raises:
+            MediaError: the input cannot be read.
+        """
+        ...
+
+    def run(self, samples: Sequence[Any]) -> Sequence[Mapping[str, Float32Array]]:
+        """Runs the network on samples of this reader: one mapping each, as the system's readout takes it."""
+        ...
+
+
+READERS: Mapping[str, Callable[[BundleInfo, Mapping[str, Float32Array], Sample, bool], dict[str, Any]]] = {
+    "kavan": read_kavan,
+    "face": read_face,
+    "caca-rnn": read_caca_rnn,
+    "sta": read_sta,
+}
+"""The systems this version can run, with what makes Result's fields of a sample's outputs."""
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    threads: int | None = None,
+    detector: DetectorSettings | None = DEFAULT_DETECTOR,
+    every_face: bool = False,
+) -> Recognizer:
     """Opens a bundle for recognition.
 
     Args:
         name_or_path: name of a bundle that ships with the package, or a bundle's folder or .zip.
         threads: cores the network may use; None is all that this process may use.
+        detector, every_face: as in :class:`Recognizer`.
 
     Raises:
         BundleError: there is no such bundle, it is broken, or this version cannot run its system.
-        MissingExtra: a bundle of ``sta``, and no face detector is installed.
+        MissingExtra: a bundle of ``caca-rnn`` or ``sta``, and the detector is not installed.
         SettingsError: ``threads`` is below 1.
     """
     bundle = read_bundle(name_or_path)
     _require_reader(bundle.info)
     system = SYSTEMS[bundle.info.system]
-    engine = OnnxEngine(bundle.read_model(), system, source=bundle.source, threads=threads)
-    return Recognizer(bundle.info, engine)
+    engine: Engine | SceneEngine
+    if bundle.info.system == "caca-rnn":
+        engine = OnnxSceneEngine(bundle, threads)
+    else:
+        engine = OnnxEngine(bundle.read_model(), system, source=bundle.source, threads=threads)
+    return Recognizer(bundle.info, engine, detector=detector, every_face=every_face)
 
 
 def _require_reader(info: BundleInfo) -> None:
@@ -64,28 +101,39 @@ class Recognizer:
 
     Args:
         info: what the bundle says.
-        engine: runs the bundle's network.
+        engine: runs the bundle's network; of ``caca-rnn``, its networks.
         limits: what may be decoded.
-        detector: of ``sta``: who finds faces; None takes the whole frame as the face.
+        detector: of ``caca-rnn`` and ``sta``: who finds faces; None takes the whole frame as the face.
+        every_face: of ``caca-rnn``: one Result a face, not the main face alone (:meth:`map`).
 
     Raises:
         BundleError: this version cannot run the bundle's system.
-        MissingExtra: of ``sta``: the detector is not installed.
+        MissingExtra: of ``caca-rnn`` and ``sta``: the detector is not installed.
+        SettingsError: ``every_face`` of another system.
     """
 
     def __init__(
         self,
         info: BundleInfo,
-        engine: Engine,
+        engine: Engine | SceneEngine,
         *,
         limits: Limits | None = None,
-        detector: DetectorSettings | None = DetectorSettings(),  # noqa: B008 (frozen)
+        detector: DetectorSettings | None = DEFAULT_DETECTOR,
+        every_face: bool = False,
     ) -> None:
         _require_reader(info)
+        allowed = info.system == "caca-rnn" or not every_face
+        require(allowed, "every_face", every_face, f"False: {info.system} reads no single faces")
         self.info = info
         self.engine = engine
         self.limits = Limits() if limits is None else limits
-        self.traces = TraceReader(info, engine, detector) if info.system == "sta" else None
+        self._reader: Reader
+        if info.system == "caca-rnn":
+            self._reader = SceneReader(info, cast(SceneEngine, engine), detector, every_face)
+        elif info.system == "sta":
+            self._reader = TraceReader(info, cast(Engine, engine), detector)
+        else:
+            self._reader = FrameReader(info, cast(Engine, engine))
 
     def __repr__(self) -> str:
         return f"Recognizer({self.info.name!r}, system={self.info.system!r}, version={self.info.version!r})"
@@ -100,7 +148,8 @@ class Recognizer:
             abstain: below this confidence the category is None; the scores stay. In [0, 1].
 
         Returns:
-            The scores. ``error`` is set when the network gave scores that are not finite.
+            The scores, of the main face where there are several. ``error`` is set when the network gave
+            scores that are not finite.
 
         Raises:
             MediaError: the input cannot be read.
@@ -108,8 +157,8 @@ class Recognizer:
             SettingsError: ``abstain`` is outside [0, 1].
         """
         _check_abstain(abstain)
-        sample = self._sample(source)
-        return self._score([sample], per_frame, abstain)[0]
+        samples = self._reader.sample(source, self.limits)
+        return self._score(samples[:1], per_frame, abstain)[0]
 
     def map(
         self,
@@ -120,7 +169,8 @@ class Recognizer:
         per_frame: bool = False,
         abstain: float | None = None,
     ) -> Iterator[Result]:
-        """Reads many inputs: one Result each, in their order, while decoding goes on.
+        """Reads many inputs: one Result each (one a face with ``every_face``), in their order, while decoding
+        goes on.
 
         At most ``2 * batch + workers`` inputs are held, as sampled frames; ``sources`` is read no further.
 
@@ -147,7 +197,7 @@ class Recognizer:
         self, sources: Iterator[Any], workers: int, batch: int, per_frame: bool, abstain: float | None
     ) -> Iterator[Result]:
         pool = ThreadPoolExecutor(workers, thread_name_prefix="moodreel-decode")
-        window: deque[Future[Sample | _Failure]] = deque()
+        window: deque[Future[Sequence[Sample] | _Failure]] = deque()
         try:
             while True:
                 for source in islice(sources, 2 * batch + workers - len(window)):
@@ -155,35 +205,21 @@ class Recognizer:
                 if not window:
                     return
                 ready = [window.popleft().result() for _ in range(min(batch, len(window)))]
-                samples = [entry for entry in ready if isinstance(entry, Sample)]
+                samples = [s for entry in ready if not isinstance(entry, _Failure) for s in entry]
                 scored = iter(self._try_score(samples, per_frame, abstain))
                 del samples
                 while ready:
                     entry = ready.pop(0)
-                    yield (
-                        self._fail(entry.source, entry.error) if isinstance(entry, _Failure) else next(scored)
-                    )
+                    if isinstance(entry, _Failure):
+                        yield self._fail(entry.source, entry.error)
+                    else:
+                        yield from islice(scored, len(entry))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _sample(self, source: Any) -> Sample:
-        """Decodes what the bundle's sampling asks for; of ``sta``, reads the whole clip."""
-        if self.traces is not None:
-            return self.traces.sample(source, self.limits)
-        spec, sampling = self.info.input, self.info.sampling
-        size = (spec.height, spec.width)
-        media = open_media(source, self.limits)
-        count = sampling.count
-        if sampling.fps is not None:
-            if sampling.limit is None or media.duration * sampling.fps <= sampling.limit:
-                return sample_media(media, rate_times(media.duration, sampling.fps), size, pick="nearest")
-            count = sampling.limit  # a longer clip is seen from end to end, only more sparsely
-        assert count is not None
-        return sample_media(media, segment_times(media.duration, count), size)
-
-    def _try_sample(self, source: Any) -> Sample | _Failure:
+    def _try_sample(self, source: Any) -> Sequence[Sample] | _Failure:
         try:
-            return self._sample(source)
+            return self._reader.sample(source, self.limits)
         except MediaError as error:
             return _Failure(name_source(source), error.reason)
         except Exception as error:  # one bad input among thousands: its row says what happened
@@ -205,7 +241,7 @@ class Recognizer:
 
     def _score(self, samples: Sequence[Sample], per_frame: bool, abstain: float | None) -> list[Result]:
         results = []
-        for sample, outputs in zip(samples, self._run(samples), strict=True):
+        for sample, outputs in zip(samples, self._reader.run(samples), strict=True):
             facts: dict[str, Any] = {
                 "source": sample.source,
                 "model": self.info.name,
@@ -224,33 +260,6 @@ class Recognizer:
                 result = replace(result, category=None)
             results.append(result)
         return results
-
-    def _run(self, samples: Sequence[Sample]) -> list[dict[str, Float32Array]]:
-        """Runs the network on samples: as few runs as their lengths allow, the outputs split by sample."""
-        if self.traces is not None:
-            return [dict(sample.outputs) for sample in samples if isinstance(sample, TracedSample)]
-        outputs: list[dict[str, Float32Array]] = [{} for _ in samples]
-        if SYSTEMS[self.info.system].axes == "NTHWC":  # clips of one length go together
-            lengths: dict[int, list[int]] = {}
-            for k, sample in enumerate(samples):
-                lengths.setdefault(len(sample.frames), []).append(k)
-            for members in lengths.values():
-                whole = self.engine.run(np.stack([samples[k].frames for k in members]))
-                for row, k in enumerate(members):
-                    outputs[k] = {name: array[row] for name, array in whole.items()}
-            return outputs
-        frames = np.concatenate([sample.frames for sample in samples])
-        parts = [
-            self.engine.run(frames[start : start + FRAMES_PER_RUN])
-            for start in range(0, len(frames), FRAMES_PER_RUN)
-        ]
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        ends = np.cumsum([len(sample.frames) for sample in samples]).tolist()
-        for k, sample in enumerate(samples):
-            outputs[k] = {
-                name: array[ends[k] - len(sample.frames) : ends[k]] for name, array in joined.items()
-            }
-        return outputs
 
 
 def name_source(source: Any) -> str:

@@ -70,6 +70,15 @@ FACTS = (
 """The columns that every system has; its scores follow."""
 
 
+SCENE_FACTS = (
+    Column("face_id", "integer"),
+    Column("face_share", "number"),
+    Column("fallback", "text"),
+)
+"""What caca-rnn says beside: which face was read, at what share of the instants it is seen, and why the scene
+alone was read."""
+
+
 def list_columns(system: str, per_frame: bool = False) -> tuple[Column, ...]:
     """Columns of a system's table, in order.
 
@@ -78,7 +87,8 @@ def list_columns(system: str, per_frame: bool = False) -> tuple[Column, ...]:
         per_frame: whether ``frame_times`` (seconds) and a list ``frame_<score>`` a score follow.
     """
     scores = [*SYSTEMS[system].emotions, *(f"p_{name}" for name in SYSTEMS[system].categories)]
-    columns = [*FACTS, *(Column(name, "number") for name in scores)]
+    facts = [*FACTS, *(SCENE_FACTS if system == "caca-rnn" else ())]
+    columns = [*facts, *(Column(name, "number") for name in scores)]
     if per_frame:
         scores += ["valence"] if system == "sta" else []  # no score of its own, but what it has along time
         columns.append(Column("frame_times", "numbers"))
@@ -89,6 +99,7 @@ def list_columns(system: str, per_frame: bool = False) -> tuple[Column, ...]:
 def make_row(result: Result, columns: tuple[Column, ...]) -> Row:
     """One row: every column of the table, in order."""
     peak = result.attention_peak or (None, None)
+    scene = result.scene
     values: dict[str, Any] = {
         "path": result.source,
         "status": "ok" if result.ok else "error",
@@ -106,6 +117,8 @@ def make_row(result: Result, columns: tuple[Column, ...]) -> Row:
         "faces": result.faces,
         "attention_x": peak[0],
         "attention_y": peak[1],
+        **({} if scene is None else {"face_id": scene.face, "face_share": scene.share}),
+        "fallback": None if scene is None else scene.reason,
         **result.emotions,
         **{f"p_{name}": value for name, value in result.probabilities.items()},
         "frame_times": result.per_frame.get("time_s"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from threading import Lock
@@ -100,7 +100,7 @@ class TraceReader:
         faces = FaceStream(finder, self.info.input.height, self.fps)
         return Tracer(self.engine, faces, self.settings, keep_attention)
 
-    def sample(self, source: Any, limits: Limits) -> TracedSample:
+    def sample(self, source: Any, limits: Limits) -> list[TracedSample]:
         """Reads a whole clip.
 
         Args:
@@ -133,7 +133,7 @@ class TraceReader:
         if maps:
             outputs["attention"] = np.stack(maps)
         size = self.info.input.height
-        return TracedSample(
+        sample = TracedSample(
             frames=np.empty((0, size, size, 3), np.uint8),
             times=np.array(times),
             width=media.width,
@@ -146,6 +146,11 @@ class TraceReader:
             attention_times=np.array(map_times),
             faces=faces,
         )
+        return [sample]
+
+    def run(self, samples: Sequence[TracedSample]) -> list[Mapping[str, Float32Array]]:
+        """What the network said when the clips were read."""
+        return [sample.outputs for sample in samples]
 
 
 def open_trace_reader(

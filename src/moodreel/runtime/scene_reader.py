@@ -1,0 +1,273 @@
+"""Clips as CACA-RNN reads them: a face found and followed, its scene beside it, features, one RNN a face.
+
+Frames go through the extractors in small batches while they are decoded: what is held of a clip is features,
+2,560 numbers an instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Any, Protocol
+from weakref import finalize
+
+import numpy as np
+
+from moodreel.faces.detect import Detector, DetectorSettings, choose_detector, open_detector
+from moodreel.faces.streams import FacePath, Look, Ticks, choose_ticks, find_paths, read_looks
+from moodreel.media import Limits, Media, open_media
+from moodreel.runtime.bundle import Bundle
+from moodreel.runtime.engine import OnnxGraph
+from moodreel.runtime.readout import read_classes
+from moodreel.runtime.schema import SYSTEMS, BundleInfo
+from moodreel.types import Float32Array, FloatArray, Sample, SceneReading, UInt8Array
+
+LOOKS_PER_RUN = 32
+"""Pictures that are held until they go through the extractors together."""
+
+FACES_PER_RUN = 128
+"""Faces that go through their extractor together, at most."""
+
+MOST = 1024
+"""Instants of a clip where its bundle states no limit."""
+
+INPUTS = {
+    "frames": ("tensor(uint8)", "NHWC"),
+    "face": ("tensor(float)", "TF"),
+    "context": ("tensor(float)", "SF"),
+}
+"""Inputs of a bundle's graphs: type and axes."""
+
+NO_FACE = "no face was found: read from the scene alone"
+"""Why Context-RNN spoke."""
+
+
+class SceneEngine(Protocol):
+    """The networks of a ``caca-rnn`` bundle: the seam at which tests put a fake."""
+
+    def read_faces(self, pixels: UInt8Array) -> Float32Array:
+        """Features [N, F] of faces, uint8 [N, S, S, 3]."""
+        ...
+
+    def read_context(self, pixels: UInt8Array) -> Float32Array:
+        """Features [N, G] of whole frames, uint8 [N, S, S, 3]."""
+        ...
+
+    def read_streams(self, face: Float32Array, context: Float32Array) -> Mapping[str, Float32Array]:
+        """``probabilities`` [8] and, of a cascade, ``attention`` [T2, T1], from [T, F] and [S, G]."""
+        ...
+
+    def read_scene(self, context: Float32Array) -> Mapping[str, Float32Array]:
+        """``probabilities`` [8] from [S, G] alone (Context-RNN)."""
+        ...
+
+
+class OnnxSceneEngine:
+    """Those networks in ONNX Runtime.
+
+    Args:
+        bundle: of the system ``caca-rnn``.
+        threads: as in :class:`moodreel.runtime.engine.OnnxEngine`.
+
+    Raises:
+        BundleError: a graph is missing, altered, or not the system's.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        def open_graph(file: str, streams: Sequence[str], outputs: Mapping[str, int | None]) -> OnnxGraph:
+            inputs = {name: INPUTS[name] for name in streams}
+            source = f"{bundle.source}: {file}"
+            return OnnxGraph(bundle.read_checked(file), inputs, outputs, {"attention"}, source, threads)
+
+        scores: dict[str, int | None] = {"probabilities": len(SYSTEMS["caca-rnn"].categories)}
+        self._face = open_graph("face.onnx", ["frames"], {"features": None})
+        self._context = open_graph("context.onnx", ["frames"], {"features": None})
+        self._main = open_graph("model.onnx", ["face", "context"], {**scores, "attention": None})
+        self._fallback = open_graph("fallback.onnx", ["context"], scores)
+
+    def read_faces(self, pixels: UInt8Array) -> Float32Array:
+        """See :class:`SceneEngine`."""
+        return self._face.run({"frames": pixels})["features"]
+
+    def read_context(self, pixels: UInt8Array) -> Float32Array:
+        """See :class:`SceneEngine`."""
+        return self._context.run({"frames": pixels})["features"]
+
+    def read_streams(self, face: Float32Array, context: Float32Array) -> Mapping[str, Float32Array]:
+        """See :class:`SceneEngine`."""
+        return self._main.run({"face": face, "context": context})
+
+    def read_scene(self, context: Float32Array) -> Mapping[str, Float32Array]:
+        """See :class:`SceneEngine`."""
+        return self._fallback.run({"context": context})
+
+
+@dataclass(frozen=True, eq=False)
+class SceneSample(Sample):
+    """A clip whose frames the extractors have read, for one face in it; ``frames`` is empty.
+
+    Attributes:
+        context: [S, G] features of the instants ``times``.
+        face: [M, F] features of the instants ``path.ticks``; None without a face.
+        path: the face; None without one.
+        people: different faces found; None where the whole frame was taken as the face.
+    """
+
+    context: Float32Array
+    face: Float32Array | None
+    path: FacePath | None
+    people: int | None
+
+
+class SceneReader:
+    """Reads clips with the networks of one bundle.
+
+    Args:
+        info: of the bundle.
+        engine: its networks.
+        detector: who finds faces; None takes the whole frame as the face. What it leaves open is settled
+            here.
+        every_face: whether each face gives a sample; else the main one does (seen at most instants, then
+            largest).
+
+    Raises:
+        MissingExtra: the detector is not installed.
+    """
+
+    def __init__(
+        self,
+        info: BundleInfo,
+        engine: SceneEngine,
+        detector: DetectorSettings | None,
+        every_face: bool = False,
+    ) -> None:
+        self.info, self.engine, self.every_face = info, engine, every_face
+        self.detector = None if detector is None else choose_detector(detector)
+        self._opened: Detector | None = None
+        self._lock = Lock()  # a detector has state: one clip at a time
+
+    def sample(self, source: Any, limits: Limits) -> list[SceneSample]:
+        """Looks at a clip: one sample a face that is read, one without a face where there is none.
+
+        Args:
+            source: as in :func:`moodreel.media.open_media`.
+            limits: what may be decoded.
+
+        Raises:
+            MediaError: the input cannot be read.
+            BundleError: a network or the detector's model is wrong.
+        """
+        media, sampling = open_media(source, limits), self.info.sampling
+        assert sampling.fps is not None
+        starts = media.timeline.starts
+        ticks = choose_ticks(starts, media.duration, sampling.fps, sampling.limit or MOST)
+        paths = self._find(media, ticks)
+        read = paths if self.every_face else paths[:1]
+        context, faces = self._extract(media, ticks, read)
+        whole = SceneSample(
+            frames=np.empty((0, 1, 1, 3), np.uint8),
+            times=ticks.times,
+            width=media.width,
+            height=media.height,
+            frame_count=len(media),
+            duration=media.duration,
+            source=media.source,
+            context=context,
+            face=None,
+            path=None,
+            people=None if self.detector is None else len(paths),
+        )
+        if not read:
+            return [whole]
+        return [replace(whole, face=face, path=path) for face, path in zip(faces, read, strict=True)]
+
+    def _find(self, media: Media, ticks: Ticks) -> tuple[FacePath, ...]:
+        if self.detector is None:
+            whole = np.tile([0.0, 0.0, 1.0, 1.0], (len(ticks), 1))
+            return (FacePath(0, np.arange(len(ticks)), whole),)
+        with self._lock:
+            if self._opened is None:
+                stack = ExitStack()
+                self._opened = stack.enter_context(open_detector(self.detector))
+                finalize(self, stack.close)
+            return find_paths(media, self._opened, ticks)
+
+    def _extract(
+        self, media: Media, ticks: Ticks, paths: Sequence[FacePath]
+    ) -> tuple[Float32Array, list[Float32Array]]:
+        """Features of the context at every tick, [S, G], and of each path at its own, [M, F]."""
+        wanted: dict[int, dict[int, FloatArray]] = {int(picture): {} for picture in ticks.pictures}
+        for place, path in enumerate(paths):
+            for tick, box in zip(path.ticks.tolist(), path.boxes, strict=True):
+                wanted[int(ticks.pictures[tick])][place] = box
+        assert self.info.input.face is not None
+        boxes = {picture: list(held.values()) for picture, held in wanted.items()}
+        looks = read_looks(media, boxes, self.info.input.face, self.info.input.height)
+        context: dict[int, Float32Array] = {}
+        faces: dict[tuple[int, int], Float32Array] = {}  # picture, path -> features
+        for group in _group(looks):
+            features = self.engine.read_context(np.stack([look.context for look in group]))
+            context |= {look.picture: row for look, row in zip(group, features, strict=True)}
+            keys = [(look.picture, place) for look in group for place in wanted[look.picture]]
+            pixels = np.concatenate([look.faces for look in group])
+            for start in range(0, len(keys), FACES_PER_RUN):
+                part = slice(start, start + FACES_PER_RUN)
+                faces |= dict(zip(keys[part], self.engine.read_faces(pixels[part]), strict=True))
+        pictures = ticks.pictures.tolist()
+        return np.stack([context[picture] for picture in pictures]), [
+            np.stack([faces[pictures[tick], place] for tick in path.ticks.tolist()])
+            for place, path in enumerate(paths)
+        ]
+
+    def run(self, samples: Sequence[SceneSample]) -> list[Mapping[str, Float32Array]]:
+        """The outputs of the RNN for each sample, or of Context-RNN where it has no face."""
+        return [self._read(sample) for sample in samples]
+
+    def _read(self, sample: SceneSample) -> Mapping[str, Float32Array]:
+        if sample.face is None or sample.path is None:
+            return self.engine.read_scene(sample.context)
+        paired = self.info.input.pairing == "paired"
+        context = sample.context[sample.path.ticks] if paired else sample.context
+        return self.engine.read_streams(sample.face, context)
+
+
+def read_caca_rnn(
+    info: BundleInfo, outputs: Mapping[str, Float32Array], sample: Sample, per_frame: bool
+) -> dict[str, Any]:
+    """CACA-RNN: a class, the face it was read from, and the moments of the scene that were attended.
+
+    Args:
+        info: of the bundle.
+        outputs: ``probabilities`` [8], ``attention`` [T2, T1] of a cascade.
+        sample: a :class:`SceneSample`.
+        per_frame: nothing is said of single instants.
+
+    Returns:
+        Fields of :class:`moodreel.types.Result`.
+    """
+    assert isinstance(sample, SceneSample)
+    path, ticks = sample.path, len(sample.times)
+    reading = SceneReading(share=0.0 if path is None else len(path) / ticks)
+    if path is None:
+        reading = replace(reading, reason=NO_FACE)
+    else:
+        reading = replace(reading, face=path.id, times=sample.times[path.ticks], boxes=path.boxes)
+        if "attention" in outputs:
+            moments = outputs["attention"].mean(axis=0).astype(np.float64)
+            # of the LSTM that came first: the scene's in CACA-RNN A, the face's in B
+            seen = sample.times if len(moments) == ticks else sample.times[path.ticks]
+            reading = replace(reading, moments=moments, moment_times=seen)
+    return {**read_classes(info, outputs["probabilities"]), "faces": sample.people, "scene": reading}
+
+
+def _group(looks: Iterator[Look]) -> Iterator[list[Look]]:
+    group: list[Look] = []
+    for look in looks:
+        group.append(look)
+        if len(group) == LOOKS_PER_RUN:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,150 @@
+"""Pictures and texts of traces: where curves, gaps and faces are drawn."""
+
+import io
+
+import numpy as np
+import pytest
+
+from moodreel.errors import SettingsError
+from moodreel.media import read_clip
+from moodreel.report.terminal import Style
+from moodreel.report.trace_figures import FACES, FaceStrip, plot_trace, write_face_overlay
+from moodreel.report.trace_text import format_point, format_trace
+from moodreel.runtime.trace import TracePoint
+from moodreel.runtime.trace_files import Ratings
+
+
+def make_points(values, statuses=None, picture=None, attention=None):
+    statuses = statuses or "o" * len(values)
+    kinds = {"o": "ok", "i": "interpolated", "n": "no_face"}
+    return [
+        TracePoint(k / 4, value, int(s == "o"), kinds[s], picture if s == "o" else None, None, attention)
+        for k, (value, s) in enumerate(zip(values, statuses, strict=True))
+    ]
+
+
+def lines_of(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_the_curve_stops_where_no_face_was_found():
+    points = make_points([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "oiiooi")
+    figure = plot_trace(points, "dir/a$b.mp4")
+    (axes,) = figure.axes
+    curve = lines_of(axes)["valence"]
+    np.testing.assert_array_equal(curve.get_ydata(), [0.1, np.nan, np.nan, 0.4, 0.5, np.nan])
+    assert lines_of(axes)["interpolated"].get_ydata().tolist() == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    spans = [patch.get_bbox() for patch in axes.patches]
+    assert [(span.x0, span.x1) for span in spans] == [(0.125, 0.625), (1.125, 1.375)]
+    assert axes.get_title(loc="left") == r"a\$b.mp4"
+    low, high = axes.get_ylim()
+    assert low < 0 < 0.6 < high <= 0.7
+    figure.savefig(io.BytesIO())
+
+
+def test_gold_standard_and_raters_are_drawn():
+    ratings = Ratings(np.array([0.0, 1.0, 9.0]), np.array([0.1, 0.3, 5.0]), {"a": np.array([0.0, 0.9, 0.1])})
+    (axes,) = plot_trace(make_points([0.1] * 5), "x", ratings=ratings).axes
+    lines = lines_of(axes)
+    assert lines["gold standard"].get_ydata().tolist() == [0.1, 0.3, 5.0]
+    assert lines["rater"].get_ydata().tolist() == [0.0, 0.9, 0.1]
+    assert 0.9 < axes.get_ylim()[1] < 1.1  # what lies beyond the clip does not count
+
+
+def test_faces_stand_over_their_times():
+    picture = np.zeros((8, 8, 3), np.uint8)
+    faces = [(float(k), picture) for k in range(0, 60, 3)]
+    figure = plot_trace(make_points([0.1] * 240), "x", faces)
+    strip = figure.axes[0]
+    boxes = strip.child_axes
+    assert 1 < len(boxes) <= FACES
+    figure.draw_without_rendering()
+    for box in boxes:
+        extent = box.get_window_extent()
+        middle, _ = strip.transData.inverted().transform(((extent.x0 + extent.x1) / 2, 0))
+        time = float(box.get_title().removesuffix(" s"))
+        assert abs(middle - time) < 0.1 or (time in (0, 57) and abs(middle - time) <= 3.1)
+    assert len(plot_trace(make_points([None] * 3, "nnn"), "x").axes) == 1
+
+
+def test_a_strip_holds_few_faces_of_a_long_trace():
+    strip = FaceStrip(most=8)
+    for k in range(1000):
+        strip.add(TracePoint(k / 4, 0.0, 1, "ok", np.zeros((4, 4, 3), np.uint8)))
+        assert len(strip.faces) < 16
+    times = [time for time, _ in strip.faces]
+    assert len(times) >= 7
+    assert np.ptp(np.diff(times)) == 0  # evenly
+    assert (times[0], times[-1] > 200) == (0, True)
+
+
+def test_heat_lies_where_the_attention_is(tmp_path):
+    grey = np.full((8, 8, 3), 128, np.uint8)
+    attention = np.zeros((8, 8), np.float32)
+    attention[2, 6] = 1
+    points = make_points([0.2, 0.3, None], "oon", grey, attention)
+    write_face_overlay(points, tmp_path / "o.webp")
+    clip = read_clip(tmp_path / "o.webp")
+    assert clip.frames.shape[:3] == (2, 328, 256)
+    np.testing.assert_allclose(clip.durations, [0.25, 0.25])
+    face = clip.frames[0, :256].astype(int)
+    redness = face[..., 0] - face[..., 1]
+    row, column = np.unravel_index(redness.argmax(), redness.shape)
+    assert (row // 32, column // 32) == (2, 6)
+    assert abs(redness[:, :96]).max() < 12
+    with pytest.raises(SettingsError, match="ends in"):
+        write_face_overlay(points, tmp_path / "o.png")
+    with pytest.raises(SettingsError, match="no face"):
+        write_face_overlay(make_points([None], "n"), tmp_path / "o.gif")
+
+
+class Stream(io.StringIO):
+    encoding = "utf-8"
+
+
+def test_a_line_a_tick(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    style = Style(Stream())
+    left, middle, right = (format_point(TracePoint(1.5, v, 1, "ok"), style) for v in (-1.0, 0.0, 1.0))
+    assert left.startswith("     1.50 s  -1.00  █")
+    assert middle.rstrip().endswith("█")
+    assert "│" not in middle
+    assert right.index("█") - left.index("█") == 2 * (middle.index("█") - left.index("█"))
+    assert format_point(TracePoint(0.25, 0.5, 0, "interpolated"), style).endswith("  no face")
+    assert format_point(TracePoint(0.25, None, 0, "no_face"), style) == "     0.25 s  no face"
+
+
+def test_a_curve_of_blocks(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    points = make_points([-0.5, 0.0, 0.5, 0.5, 0.25], "oooio")
+    text = format_trace(points, "a.mp4", Style(Stream()))
+    lines = text.splitlines()
+    assert lines[1:3] == [
+        "  5 ticks, 4 with a face, 1 interpolated",
+        "  valence +0.15 on average, least -0.50 at 0.00 s, most +0.50 at 0.50 s",
+    ]
+    top, base = lines[4], lines[12]
+    assert top.startswith("  +0.50 │")
+    assert top[9:].strip("█").strip() == ""
+    assert top[9:].index("█") == 12  # the third of five columns of 6
+    assert base == "  -0.50 │" + "▁" * 6 + "█" * 12 + "." * 6 + "█" * 6
+    assert lines[13].split() == ["0", "1.00", "s"]
+    assert lines[-5:] == [
+        "      0.00     0.00    -0.50  1 of 1 ticks",
+        "      0.25     0.25    +0.00  1 of 1 ticks",
+        "      0.50     0.50    +0.50  1 of 1 ticks",
+        "      0.75     0.75    +0.50  0 of 1 ticks",
+        "      1.00     1.00    +0.25  1 of 1 ticks",
+    ]
+
+
+def test_a_long_trace_fits_and_a_plain_terminal_can_show_it(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+
+    class Plain(io.StringIO):
+        encoding = "ascii"
+
+    text = format_trace(make_points(np.sin(np.arange(5000) / 300).tolist()), "a", Style(Plain()))
+    assert text.isascii()
+    assert max(map(len, text.splitlines()[3:14])) <= 40
+    assert len(text.splitlines()) < 30
