@@ -9,7 +9,7 @@ from PIL import Image
 
 import moodreel
 from moodreel.emotions import CIRCUMPLEX, EKMAN_7, GIFGIF_17, QUADRANTS
-from moodreel.errors import BundleError, MediaError, SettingsError
+from moodreel.errors import MediaError, SettingsError
 from moodreel.runtime import frame_reader
 from moodreel.runtime.recognizer import Recognizer
 from moodreel.runtime.schema import BundleInfo
@@ -323,15 +323,3 @@ def test_a_bundle_end_to_end(tmp_path, system):
         assert result.emotions["contempt"] == 1.0
         np.testing.assert_allclose(result.attention.sum(axis=(1, 2)), 1, atol=1e-5)
     assert repr(mood) == f"Recognizer('tiny-{system}', system='{system}', version='0.0.1')"
-
-
-def test_a_system_that_cannot_be_run_yet(tmp_path):
-    none = {"emotions": [], "categories": []}
-    folder = write_bundle(tmp_path / "b", model=b"", system="kavan", **{"name": "s"})
-    text = (folder / "bundle.json").read_text("utf-8")
-    import json
-
-    content = {**json.loads(text), "system": "sta", "labels": none, "supervised": none}
-    (folder / "bundle.json").write_text(json.dumps(content), "utf-8")
-    with pytest.raises(BundleError, match="bundle 's': this version runs kavan, face, not system 'sta'"):
-        moodreel.load(folder)

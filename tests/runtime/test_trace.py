@@ -329,7 +329,7 @@ def test_long_clips_keep_some_of_the_attention(monkeypatch):
     reader = make_reader()
     frames = np.zeros((20, 8, 8, 3), np.uint8)
     clip = Clip(frames, np.arange(20) / 4, np.full(20, 0.25), np.full(20, 0.25))
-    sample = reader.sample(clip, Recognizer(reader.info, reader.engine, detector=None).limits)
+    [sample] = reader.sample(clip, Recognizer(reader.info, reader.engine, detector=None).limits)
     assert sample.attention_times.tolist() == [0, 1.25, 2.5, 3.75]
     assert len(sample.outputs["valence"]) == 20
 

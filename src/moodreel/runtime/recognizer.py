@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from moodreel.errors import BundleError, MediaError, MoodreelError, SettingsError, require
+from moodreel.errors import MediaError, MoodreelError, SettingsError, require
 from moodreel.faces.detect import DetectorSettings
 from moodreel.media import Limits
 from moodreel.runtime.bundle import read_bundle
@@ -49,7 +49,7 @@ READERS: Mapping[str, Callable[[BundleInfo, Mapping[str, Float32Array], Sample, 
     "caca-rnn": read_caca_rnn,
     "sta": read_sta,
 }
-"""The systems this version can run, with what makes Result's fields of a sample's outputs."""
+"""What makes Result's fields of a sample's outputs, system by system."""
 
 
 def load(
@@ -67,12 +67,11 @@ def load(
         detector, every_face: as in :class:`Recognizer`.
 
     Raises:
-        BundleError: there is no such bundle, it is broken, or this version cannot run its system.
+        BundleError: there is no such bundle, or it is broken.
         MissingExtra: a bundle of ``caca-rnn`` or ``sta``, and the detector is not installed.
         SettingsError: ``threads`` is below 1.
     """
     bundle = read_bundle(name_or_path)
-    _require_reader(bundle.info)
     system = SYSTEMS[bundle.info.system]
     engine: Engine | SceneEngine
     if bundle.info.system == "caca-rnn":
@@ -80,12 +79,6 @@ def load(
     else:
         engine = OnnxEngine(bundle.read_model(), system, source=bundle.source, threads=threads)
     return Recognizer(bundle.info, engine, detector=detector, every_face=every_face)
-
-
-def _require_reader(info: BundleInfo) -> None:
-    if info.system not in READERS:
-        known = ", ".join(READERS)
-        raise BundleError(f"bundle {info.name!r}: this version runs {known}, not system {info.system!r}")
 
 
 @dataclass(frozen=True)
@@ -107,7 +100,6 @@ class Recognizer:
         every_face: of ``caca-rnn``: one Result a face, not the main face alone (:meth:`map`).
 
     Raises:
-        BundleError: this version cannot run the bundle's system.
         MissingExtra: of ``caca-rnn`` and ``sta``: the detector is not installed.
         SettingsError: ``every_face`` of another system.
     """
@@ -121,7 +113,6 @@ class Recognizer:
         detector: DetectorSettings | None = DEFAULT_DETECTOR,
         every_face: bool = False,
     ) -> None:
-        _require_reader(info)
         allowed = info.system == "caca-rnn" or not every_face
         require(allowed, "every_face", every_face, f"False: {info.system} reads no single faces")
         self.info = info
