@@ -221,7 +221,7 @@ class TestTraces:
 
 
 def test_windows_join_to_sequences():
-    def window(clip, start, valence, found, labelled):
+    def window(clip, start, valence, found, labelled, ticks=3):
         return {
             "clip": torch.tensor([clip]),
             "time": torch.arange(3.0)[None] + start,
@@ -229,15 +229,16 @@ def test_windows_join_to_sequences():
             "found": torch.tensor([found]),
             "labelled": torch.tensor([labelled]),
             "target": torch.tensor([[0.5, 0.6, 0.7]]),
+            "inside": torch.arange(3)[None] < ticks,
         }
 
     batches = [
         window(7, 3.0, [9.0, 0.9, 0.3], [False, True, True], [True, True, False]),
-        window(2, 0.0, [0.1, 0.1, 0.1], [True] * 3, [True] * 3),
+        window(2, 0.0, [0.1, 0.1, 0.1], [True] * 3, [True] * 3, ticks=2),
         window(7, 0.0, [0.2, 0.5, 9.0], [True, True, False], [True] * 3),
     ]
     two, seven = join_windows(batches)
-    assert two.times.tolist() == [0, 1, 2]
+    assert two.times.tolist() == [0, 1]  # the third is padding
     assert seven.times.tolist() == [0, 1, 2, 3, 4, 5]
     # Between 0.5 at 1 s and 0.9 at 4 s there was no face.
     assert seven.predicted.tolist() == pytest.approx([0.2, 0.5, 0.5 + 0.4 / 3, 0.5 + 0.8 / 3, 0.9, 0.3])

@@ -75,7 +75,7 @@ class StaModule(TrainModule):
     def validation_step(self, batch: TraceBatch, index: int) -> None:
         """Keeps predictions, cut to [-1, 1] as a bundle's are, and targets."""
         out = self.net(self.net.normalise(batch["frames"]))
-        kept = {name: batch[name] for name in ("target", "labelled", "found", "clip", "time")}
+        kept = {name: batch[name] for name in ("target", "labelled", "found", "inside", "clip", "time")}
         kept["valence"] = out.valence.clamp(-1, 1)
         self._seen.append({name: value.cpu() for name, value in kept.items()})
 
@@ -102,11 +102,12 @@ def join_windows(batches: Sequence[dict[str, Tensor]]) -> list[Trace]:
     for clip in np.unique(whole["clip"]).tolist():
         mine = np.flatnonzero(whole["clip"] == clip)
         mine = mine[np.argsort(whole["time"][mine, 0], kind="stable")]
-        time = whole["time"][mine].ravel()
-        values, _ = fill_gaps(time, whole["valence"][mine].ravel(), whole["found"][mine].ravel())
-        labelled = whole["labelled"][mine].ravel()
-        gold = np.where(labelled, whole["target"][mine].ravel().astype(float), np.nan)
-        traces.append(Trace(time, values, gold))
+        inside = whole["inside"][mine]
+        own = {name: whole[name][mine][inside] for name in ("time", "valence", "found", "labelled", "target")}
+        values, _ = fill_gaps(own["time"], own["valence"], own["found"])
+        traces.append(
+            Trace(own["time"], values, np.where(own["labelled"], own["target"].astype(float), np.nan))
+        )
     return traces
 
 

@@ -161,7 +161,8 @@ class FaceCutter:
 
 TraceBatch = dict[str, Tensor]
 """frames [N, T, S, S, 3] uint8, target [N, T] (0 where unknown), labelled [N, T] bool (there is a target),
-found [N, T] bool (there is a face), clip [N] (number of the row), time [N, T] seconds."""
+found [N, T] bool (there is a face), inside [N, T] bool (no padding), clip [N] (number of the row), time
+[N, T] seconds."""
 
 
 class FaceVideoDataset(Dataset[TraceBatch]):
@@ -190,13 +191,15 @@ class FaceVideoDataset(Dataset[TraceBatch]):
         targets: list[FloatArray] = []
         times: list[FloatArray] = []
         found: list[BoolArray] = []
+        insides: list[BoolArray] = []
         for number, row in enumerate(rows):
             windows = cutter.list_windows(row) if row.trace is not None else []
             if row.trace is None or not windows:
                 continue
             time = np.arange(len(windows))[:, None] * (self.settings.frames * step) + span
             target = read_trace(row.trace, self.settings.target).at(time, step / 2)
-            target = np.where(self.store.gather(windows, "inside"), target, np.nan)
+            inside = self.store.gather(windows, "inside")
+            target = np.where(inside, target, np.nan)
             seen = self.store.gather(windows, "found")
             usable = seen & ~np.isnan(target)
             counts = usable.any(axis=1) if train else np.repeat(usable.any(), len(windows))
@@ -206,6 +209,7 @@ class FaceVideoDataset(Dataset[TraceBatch]):
                 targets.append(target[place])
                 times.append(time[place])
                 found.append(seen[place])
+                insides.append(inside[place])
         if not keys:
             raise DataError(f"none of {len(rows)} clips has a frame with both a face and a gold standard")
         self.keys = keys
@@ -214,6 +218,7 @@ class FaceVideoDataset(Dataset[TraceBatch]):
         self.target = torch.from_numpy(np.nan_to_num(target).astype(np.float32))
         self.time = torch.from_numpy(np.stack(times))
         self.found = torch.from_numpy(np.stack(found))
+        self.inside = torch.from_numpy(np.stack(insides))
         self.clip = torch.tensor(clips)
 
     def __len__(self) -> int:
@@ -231,6 +236,7 @@ class FaceVideoDataset(Dataset[TraceBatch]):
             "target": self.target[index],
             "labelled": self.labelled[index],
             "found": self.found[index],
+            "inside": self.inside[index],
             "clip": self.clip[index],
             "time": self.time[index],
         }
