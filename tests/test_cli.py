@@ -458,10 +458,10 @@ def test_interrupted_leaves_nothing(place, bundles, sent, code):
         draw_gif(place / "many" / f"{k}.gif", RED, size=30)
     slow = (
         "import sys, time\n"
-        "from moodreel.runtime import recognizer\n"
-        "real = recognizer.open_media\n"
+        "from moodreel.runtime import frame_reader\n"
+        "real = frame_reader.open_media\n"
         "def slow(*args):\n    print('reading', flush=True)\n    time.sleep(0.5)\n    return real(*args)\n"
-        "recognizer.open_media = slow\n"
+        "frame_reader.open_media = slow\n"
         "from moodreel.cli import main\n"
         "main()\n"
     )

@@ -131,6 +131,53 @@ EKMAN_TO_GIFGIF: Mapping[str, str] = {
 """Ekman classes with a GIFGIF counterpart; neutral is the absence of all of them."""
 
 
+CLASS_ALIASES: Mapping[str, Mapping[str, str]] = {
+    "ekman": {
+        "angry": "anger",
+        "disgusted": "disgust",
+        "fearful": "fear",
+        "afraid": "fear",
+        "happy": "happiness",
+        "joy": "happiness",
+        "sad": "sadness",
+        "surprised": "surprise",
+    },
+    "mec": {
+        "happiness": "happy",
+        "sadness": "sad",
+        "anger": "angry",
+        "surprised": "surprise",
+        "disgusted": "disgust",
+        "worry": "worried",
+        "anxiety": "anxious",
+    },
+}
+"""Other names that data sets give to a class, in lower case, by vocabulary."""
+
+DFEW_CODES: Mapping[str, str] = {
+    "1": "happiness",
+    "2": "sadness",
+    "3": "neutral",
+    "4": "anger",
+    "5": "surprise",
+    "6": "disgust",
+    "7": "fear",
+}
+"""Numbers of DFEW's label files (Jiang et al. 2020) as Ekman classes."""
+
+
+def name_class(name: str, vocabulary: str) -> str | None:
+    """Class of a vocabulary that a data set's name for it stands for; None where it is unknown.
+
+    Args:
+        name: as the data set writes it, in any case.
+        vocabulary: one of :data:`VOCABULARIES`.
+    """
+    plain = name.strip().lower()
+    chosen = CLASS_ALIASES.get(vocabulary, {}).get(plain, plain)
+    return chosen if chosen in VOCABULARIES[vocabulary] else None
+
+
 def locate_on_circumplex(intensities: Mapping[str, float | None]) -> tuple[float, float] | None:
     """Mean position on the circumplex, weighted by (intensity + 1) / 2.
 

@@ -16,6 +16,7 @@ from moodreel.lab.ablation.folder import AblationOptions, choose_init, has_seen,
 from moodreel.lab.ablation.report import write_report
 from moodreel.lab.ablation.rows import ACCURACY_ORDER, BY_KEY, NMSE_ORDER, ROWS, name_row, settings_of
 from moodreel.lab.ablation.scores import find_hidden, read_truths, score_attention, score_labels, score_order
+from moodreel.lab.ablation.sheets import to_csv, to_markdown
 from moodreel.lab.ablation.tables import (
     compare,
     format_accuracy,
@@ -23,8 +24,6 @@ from moodreel.lab.ablation.tables import (
     format_nmse,
     judge_orders,
     list_lines,
-    to_csv,
-    to_markdown,
 )
 from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
 from moodreel.lab.data.toon_programmes import ORDER_PAIRS

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from moodreel.errors import DataError
 from moodreel.labels import votes_table as room
+from moodreel.labels.rows import BadRow
 from moodreel.labels.votes import CHOICES
-from moodreel.labels.votes_table import BadRow, read_votes
+from moodreel.labels.votes_table import read_votes
 
 HEADER = "emotion,left,right,choice\n"
 

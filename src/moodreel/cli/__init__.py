@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from moodreel.cli import faces, lab, study, trace, votes
+from moodreel.cli import faces, lab, ratings, study, trace, votes
 from moodreel.cli.console import (
     FAILED,
     PIPE_CLOSED,
@@ -303,3 +303,4 @@ def _list_headline(scores: Any) -> list[tuple[str, float]]:
 for verb in (trace.trace, faces.keypoints, lab.synth, lab.train, lab.evaluate, study.ablate, lab.export):
     app.command()(verb)
 app.add_typer(votes.app)
+app.add_typer(ratings.app)

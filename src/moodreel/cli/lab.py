@@ -20,16 +20,21 @@ def synth(
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Processes that draw; default: one a core.")
     ] = None,
+    context: Annotated[
+        bool, typer.Option("--context", help="The set in which face, scene or both decide, in 8 classes.")
+    ] = False,
 ) -> None:
     """Draw the toon data set: cartoon clips with known emotions (needs the "lab" extra)."""
     from moodreel.report.terminal import Progress
 
     with needs_lab("synth"):
         from moodreel.lab.data.toon import write_toon
+        from moodreel.lab.data.toon_context import write_context
 
+        draw = write_context if context else write_toon
         progress = Progress(sys.stderr, clips)
         try:
-            rows = write_toon(out, clips, seed, workers, lambda done: progress.update(done, 0))
+            rows = draw(out, clips, seed, workers, lambda done: progress.update(done, 0))
         finally:
             progress.clear()
     splits = [row.split for row in rows]
@@ -38,18 +43,22 @@ def synth(
 
 
 def train(
-    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan or face.")],
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan, face or caca-rnn.")],
     data: Manifests,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for checkpoints and logs.")],
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, a TOML file.")] = None,
     init: Annotated[str | None, typer.Option(metavar="BUNDLE", help="Start from a bundle's weights.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in RUN.")] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="caca-rnn: stored features; default: RUN/features."),
+    ] = None,
 ) -> None:
     """Train a system (needs the "lab" extra)."""
     with needs_lab("train"):
         from moodreel.lab.train import train as run
 
-        run(system, data, out, recipe, init, resume)
+        run(system, data, out, recipe, init, resume, cache)
 
 
 def evaluate(

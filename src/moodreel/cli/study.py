@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_SYSTEMS = ("kavan",)
+_SYSTEMS = ("kavan", "caca-rnn")
 _DETECTORS = ("keypoints", "frame", "auto", "dlib", "mediapipe")
 
 
 def ablate(
-    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan.")],
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan or caca-rnn.")],
     data: Annotated[Path, typer.Option(metavar="MANIFEST", help="CSV or Parquet.")],
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder of the study; one that was cut off goes on.")
@@ -35,10 +35,11 @@ def ablate(
             help="Backbone of all rows; default: face or kavan, if it has not seen the data.",
         ),
     ] = None,
-    splits: Annotated[int, typer.Option(metavar="N", help="Random splits.")] = 5,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of splits and training.")] = 0,
+    splits: Annotated[int, typer.Option(metavar="N", help="kavan: random splits.")] = 5,
+    seed: Annotated[int, typer.Option(metavar="N", help="kavan: of splits and training.")] = 0,
+    seeds: Annotated[int, typer.Option(metavar="N", help="caca-rnn: trainings of each row.")] = 5,
     end_to_end: Annotated[
-        bool, typer.Option("--end-to-end", help="Train the backbones too, not on stored features (slow).")
+        bool, typer.Option("--end-to-end", help="kavan: train the backbones too, not on stored features.")
     ] = False,
     rates: Annotated[
         str,
@@ -68,13 +69,21 @@ def ablate(
         Path | None, typer.Option(metavar="DIR", help="Stored features; default: DIR/features of --out.")
     ] = None,
 ) -> None:
-    """Run every row of a paper's tables on random splits (needs the "lab" extra)."""
+    """Run every row of a paper's tables: kavan on random splits, caca-rnn with seeds (needs "lab")."""
     if system not in _SYSTEMS:
         stop(f"ablate {system}: expected {' or '.join(_SYSTEMS)}")
     if not out.parent.is_dir():
         stop(f"--out {out}: no folder {out.parent}")
     if detector not in _DETECTORS:
         stop(f"--detector {detector}: expected one of {', '.join(_DETECTORS)}")
+    if system == "caca-rnn":
+        kavan_only = {"--init": init, "--end-to-end": end_to_end, "--withhold": withhold}
+        for option, value in kavan_only.items():
+            if value:
+                stop(f"{option}: not with ablate caca-rnn")
+        keys = tuple(key for key in rows.split(",") if key)
+        _ablate_caca_rnn(data, out, recipe, seeds, _read_rates(rates), keys, cache)
+        return
     from moodreel.report.terminal import Progress
 
     with needs_lab("ablate"):
@@ -116,6 +125,42 @@ def ablate(
     complain(f"{len(study.results)} rows of splits, {len(written)} files{told}: {table}")
     if study.failures:
         raise typer.Exit(FAILED)
+
+
+def _ablate_caca_rnn(
+    data: Path,
+    out: Path,
+    recipe: Path | None,
+    seeds: int,
+    rates: tuple[float, ...],
+    rows: tuple[str, ...],
+    cache: Path | None,
+) -> None:
+    from moodreel.report.terminal import Progress
+
+    with needs_lab("ablate"):
+        from moodreel.cli.seed_pictures import draw_seed_study
+        from moodreel.lab.ablate_caca_rnn import CacaStudyOptions, ablate_caca_rnn
+        from moodreel.lab.ablation.seed_report import write_seed_report
+
+        options = CacaStudyOptions(data, out, recipe, seeds, rates, rows, cache)
+        bars: list[Progress] = []
+
+        def advance(done: int, total: int) -> None:
+            if not bars:
+                bars.append(Progress(sys.stderr, total))
+            bars[0].update(done, 0)
+            if done == total:
+                bars[0].clear()
+
+        scores, outline = ablate_caca_rnn(options, complain, advance)
+        written = write_seed_report(scores, outline)
+        for name, figure in draw_seed_study(scores, outline):
+            figure.savefig(out / name)
+            written.append(out / name)
+    table = out / "report.md"
+    write(table.read_text("utf-8"))
+    complain(f"{len(scores.study.runs)} trainings, {len(written)} files: {table}")
 
 
 def _read_rates(text: str) -> tuple[float, ...]:

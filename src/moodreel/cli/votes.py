@@ -12,9 +12,9 @@ import typer
 from moodreel.cli.console import FAILED, WRONG, complain, stop, write
 
 if TYPE_CHECKING:
+    from moodreel.labels.rows import BadRow
     from moodreel.labels.votes import Ratings
     from moodreel.labels.votes_check import Contradictions, VoteCheck, Voter
-    from moodreel.labels.votes_table import BadRow
     from moodreel.report.terminal import Style
 
 app = typer.Typer(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from moodreel.emotions import EKMAN_7
 from moodreel.runtime.schema import BundleInfo
 
 SOURCES = {
@@ -27,6 +26,10 @@ SOURCES = {
         "Cartoon clips drawn by this package (`moodreel synth`; docs/toon.md), Apache-2.0. Test: characters "
         "that were in no other split. What is learnt from them is how these cartoons act: for the emotions "
         "that no other source supervises, scores on anything else are a guess."
+    ),
+    "toon_context": (
+        "Cartoon clips drawn by this package (`moodreel synth --context`; docs/toon_context.md), Apache-2.0: "
+        "the face, the scene or both decide. Test: characters that were in no other split."
     ),
     "emoji": (
         "Google Noto animated emoji (CC BY 4.0), drawn from Lottie, with the human ratings of EmoTag1200 "
@@ -56,6 +59,8 @@ def write_card(info: BundleInfo) -> str:
             lines.append(f"  Supervises {', '.join(source['supervises'])}.")
     if info.system == "kavan":
         lines += ["", *_say_supervision(info)]
+    elif info.system == "caca-rnn":
+        lines += ["", *_say_classes(info)]
     train = recipe["train"]
     start = info.training.get("start")
     if start is not None:
@@ -83,6 +88,14 @@ def write_card(info: BundleInfo) -> str:
 def _say_what(info: BundleInfo, model: Mapping[str, Any]) -> str:
     if info.system == "face":
         return "Still-image expression classifier: one face (or a whole frame taken as one) -> 7 classes."
+    if info.system == "caca-rnn":
+        return (
+            "CACA-RNN (Sun, Hsu, Yang, Chien: Context-aware Cascade Attention-based RNN for Video Emotion "
+            f"Recognition, ACII Asia 2018), network {model['network']}: the main face of a clip, found and "
+            f"followed, beside its scene at {model['fps']:g} frames a second -> one of 8 classes of MEC "
+            "2017. "
+            "A clip in which no face is found is read by Context-RNN from the scene alone, and says so."
+        )
     look = "facial attention" if model["use_attention"] else "average pooling"
     tiers = tuple(model["tiers"])
     return (
@@ -104,6 +117,18 @@ def _say_supervision(info: BundleInfo) -> list[str]:
         *lines,
         "An Ekman label gives +1 to its emotion and -1 to the other five; neutral gives -1 to all six.",
     ]
+
+
+def _say_classes(info: BundleInfo) -> list[str]:
+    """Which source knows each class, so that nobody takes a cartoon's word for a person's."""
+    lines = ["No clip of MEC 2017 / CHEAVD was at hand: these classes are what the sources above call so."]
+    for name in info.labels.categories:
+        sources = [s["name"] for s in info.training["data"] if name in s.get("supervises", ())]
+        if not sources:
+            lines.append(f"No source supervised {name}: its probability comes out as null.")
+        elif all(source.startswith("toon") for source in sources):
+            lines.append(f"**{name}** is learnt from drawn clips alone.")
+    return lines
 
 
 def _score_section(name: str, scores: Mapping[str, Any]) -> list[str]:
@@ -132,11 +157,11 @@ def _score_section(name: str, scores: Mapping[str, Any]) -> list[str]:
         ]
     if "confusion" in scores:
         lines += ["Row: true class, column: predicted class.", ""]
-        lines += ["| | " + " | ".join(EKMAN_7) + " | F1 |", "|---" * (len(EKMAN_7) + 2) + "|"]
-        for k, row in enumerate(scores["confusion"]):
-            f1 = scores["f1"][EKMAN_7[k]]
+        names = list(scores["f1"])
+        lines += ["| | " + " | ".join(names) + " | F1 |", "|---" * (len(names) + 2) + "|"]
+        for name, row in zip(names, scores["confusion"], strict=True):
             cells = " | ".join(map(str, row))
-            lines.append(f"| {EKMAN_7[k]} | {cells} | {_format(f1)} |")
+            lines.append(f"| {name} | {cells} | {_format(scores['f1'][name])} |")
         lines.append("")
     return lines
 

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from moodreel.emotions import EKMAN_7, EKMAN_TO_GIFGIF, GIFGIF_17, QUADRANTS
+from moodreel.emotions import EKMAN_7, EKMAN_TO_GIFGIF, GIFGIF_17, MEC_8, QUADRANTS, VOCABULARIES
 from moodreel.errors import DataError
+from moodreel.faces.detect import DetectorSettings
 from moodreel.faces.openpose import read_keypoints
 from moodreel.lab import metrics
-from moodreel.lab.data.labels import label_arrays
+from moodreel.lab.data.labels import class_of, label_arrays
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.losses import ranking_errors
 from moodreel.lab.pointing import score_pointing
@@ -28,6 +29,9 @@ Indices = NDArray[np.int64]
 
 ENOUGH_OTHER = 5
 """Labels that must differ from an emotion's most common one before it counts in an average."""
+
+LOOK_FOR_FACES = ("caca-rnn", "sta")
+"""Systems that find and follow faces themselves."""
 
 SMALL = 0.25
 """A face whose box fills at most this share of the frame is small."""
@@ -44,6 +48,9 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test") -> dict[str
         data: manifests.
         split: which rows; "all" takes every one, labelled as of a split or not.
 
+    A system that looks for faces is scored twice where rows name keypoints: as it ships, and, under the
+    manifest's name and ", faces known", on those rows with the keypoints in place of its detector.
+
     Returns:
         manifest name -> score name -> number, list or nested dict. Rows that cannot be read are counted as
         ``failed``; they are in no score.
@@ -52,19 +59,24 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test") -> dict[str
         DataError, BundleError: a manifest or the target is wrong.
     """
     recognizer = open_target(target)
-    score = {"kavan": _score_kavan, "face": _score_face}[recognizer.info.system]
+    score = SCORERS[recognizer.info.system]
     scores: dict[str, Any] = {}
     for manifest in map(read_manifest, data):
         rows = list(manifest.rows) if split == "all" else manifest.select(split)
+        name = name_manifest(manifest, scores)
         pairs = predict_rows(recognizer, rows)
         if not pairs:
             raise DataError(f"{manifest.path}: none of the {len(rows)} clips could be read")
-        scores[name_manifest(manifest, scores)] = {
-            "clips": len(pairs),
-            "failed": len(rows) - len(pairs),
-            **score(recognizer.info, pairs),
-        }
+        scores[name] = _count(rows, pairs) | score(recognizer.info, pairs)
+        known = [row for row in rows if row.keypoints is not None]
+        if known and recognizer.info.system in LOOK_FOR_FACES:
+            pairs = predict_known(recognizer, known)
+            scores[f"{name}, faces known"] = _count(known, pairs) | score(recognizer.info, pairs)
     return scores
+
+
+def _count(rows: Sequence[Row], pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+    return {"clips": len(pairs), "failed": len(rows) - len(pairs)}
 
 
 def open_target(target: str) -> Recognizer:
@@ -88,6 +100,19 @@ def predict_rows(recognizer: Recognizer, rows: Sequence[Row]) -> list[tuple[Row,
     return [(row, r) for row, r in zip(rows, results, strict=True) if r.ok]
 
 
+def predict_known(recognizer: Recognizer, rows: Sequence[Row]) -> list[tuple[Row, Result]]:
+    """As :func:`predict_rows`, with faces from the keypoint files of rows, named as their clips are."""
+    folders: dict[Path, list[Row]] = {}
+    for row in rows:
+        assert row.keypoints is not None
+        folders.setdefault(row.keypoints.parent, []).append(row)
+    pairs = []
+    for folder, members in folders.items():
+        detector = DetectorSettings("openpose", files=folder)
+        pairs += predict_rows(Recognizer(recognizer.info, recognizer.engine, detector=detector), members)
+    return pairs
+
+
 def name_manifest(manifest: Manifest, taken: Container[str]) -> str:
     """Short name of a manifest among others: its path where two folders have one name."""
     return str(manifest.path) if manifest.name in taken else manifest.name
@@ -106,12 +131,15 @@ def _score_face(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> dict[s
     }
 
 
-def _score_classes(predicted: np.ndarray, pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
-    """Seven Ekman classes: accuracy with an interval over groups, F1, confusion matrix."""
-    label = np.array([EKMAN_7.index(row.labels["ekman"]) for row, _ in pairs])
+def _score_classes(
+    predicted: np.ndarray, pairs: Sequence[tuple[Row, Result]], vocabulary: str = "ekman"
+) -> dict[str, Any]:
+    """Classes of a vocabulary: accuracy with an interval over groups, F1, confusion matrix."""
+    names = VOCABULARIES[vocabulary]
+    label = np.array([class_of(row, vocabulary) for row, _ in pairs])
     groups = [row.group for row, _ in pairs]
     right = predicted == label
-    count = len(EKMAN_7)
+    count = len(names)
     matrix = metrics.confusion_matrix(predicted, label, count)
     f1 = metrics.class_f1(predicted, label, count)
     recall = matrix.diagonal() / np.maximum(matrix.sum(axis=1), 1)
@@ -120,9 +148,34 @@ def _score_classes(predicted: np.ndarray, pairs: Sequence[tuple[Row, Result]]) -
         "accuracy_interval": metrics.bootstrap_interval(lambda i: float(right[i].mean()), groups),
         "macro_f1": metrics.macro_f1(predicted, label, count, ENOUGH),
         "mean_recall": float(recall[matrix.sum(axis=1) > 0].mean()),
-        "f1": {name: _number(f1[k]) for k, name in enumerate(EKMAN_7)},
-        "rows": {name: int(matrix[k].sum()) for k, name in enumerate(EKMAN_7)},
+        "f1": {name: _number(f1[k]) for k, name in enumerate(names)},
+        "rows": {name: int(matrix[k].sum()) for k, name in enumerate(names)},
         "confusion": matrix.tolist(),
+    }
+
+
+def _score_caca_rnn(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+    """mAP, accuracy and UAR over the classes of MEC, and how far faces were found.
+
+    Of clips whose class nothing supervised, none is scored.
+    """
+    pairs = [(row, r) for row, r in pairs if class_of(row, "mec") >= 0 and r.category is not None]
+    if not pairs:
+        raise DataError("no row with label_mec, or an Ekman label that has a MEC class")
+    label = np.array([class_of(row, "mec") for row, _ in pairs])
+    given = np.array([[r.probabilities[name] or 0.0 for name in MEC_8] for _, r in pairs])
+    scenes = [r.scene for _, r in pairs if r.scene is not None]
+    right = given.argmax(axis=1) == label
+    groups = [row.group for row, _ in pairs]
+    return {
+        "map": metrics.mean_average_precision(given, label),
+        "map_interval": metrics.bootstrap_interval(
+            lambda i: metrics.mean_average_precision(given[i], label[i]), groups, rounds=200
+        ),
+        **_score_classes(given.argmax(axis=1), pairs, "mec"),
+        "calibration_error": metrics.expected_calibration_error(given.max(axis=1), right),
+        "clips_with_a_face": sum(scene.face is not None for scene in scenes),
+        "face_share": float(np.mean([scene.share for scene in scenes])),
     }
 
 
@@ -220,6 +273,10 @@ def _score_attention(pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
         if "pointing" + kind in each:
             out["pointing_clips" + kind] = len(each["pointing" + kind])
     return out
+
+
+SCORERS = {"kavan": _score_kavan, "face": _score_face, "caca-rnn": _score_caca_rnn}
+"""What is measured of the systems that classify or rate whole clips."""
 
 
 def strongest_class(result: Result) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,10 +50,10 @@ def war_uar(predicted: ArrayLike, label: ArrayLike, classes: int) -> tuple[float
         predicted, label: [N] int.
         classes: how many.
     """
+    if not len(np.asarray(label)):
+        return float("nan"), float("nan")
     matrix = confusion_matrix(predicted, label, classes).astype(float)
     rows = matrix.sum(axis=1)
-    if not rows.any():
-        return float("nan"), float("nan")
     there = rows > 0
     recall = matrix.diagonal()[there] / rows[there]
     return float(matrix.trace() / rows.sum()), float(recall.mean())
@@ -177,16 +177,25 @@ def bootstrap_interval(
         rounds: resamplings.
         seed: of the resampling.
     """
+    values = [statistic(rows) for rows in resample_groups(groups, rounds, seed)]
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def resample_groups(groups: ArrayLike, rounds: int, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Rows of as many groups as there are, drawn with replacement, ``rounds`` times.
+
+    Args:
+        groups: [N] group of each row.
+        rounds: resamplings.
+        seed: of the resampling; the same seed draws the same groups.
+    """
     _, place = np.unique(np.asarray(groups), return_inverse=True)
     order = np.argsort(place, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(place[order])) + 1)
     rng = np.random.default_rng(seed)
-    values = [
-        statistic(np.concatenate([members[g] for g in rng.integers(len(members), size=len(members))]))
-        for _ in range(rounds)
-    ]
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    for _ in range(rounds):
+        yield np.concatenate([members[g] for g in rng.integers(len(members), size=len(members))])
 
 
 def tell_apart(

@@ -117,3 +117,19 @@ def t_interval(values: npt.ArrayLike, test_share: float = 0.2, level: float = 0.
     plain = quantile * deviation * math.sqrt(1 / n)
     wide = quantile * deviation * math.sqrt(1 / n + test_share / (1 - test_share))
     return Interval(mean, deviation, n, mean - plain, mean + plain, mean - wide, mean + wide)
+
+
+def judge(difference: float, bounds: Sequence[tuple[float, float]], count: int, unit: str = "split") -> str:
+    """Whether an ordering that a paper reports holds here.
+
+    Args:
+        difference: mean, positive where the one that the paper has ahead is ahead.
+        bounds: intervals of the difference; it is told from chance when each excludes 0.
+        count: how many values the mean is of.
+        unit: what one of them is called.
+    """
+    verdict = "holds" if difference > 0 else "does not hold"
+    if count == 1:
+        return f"{verdict} (one {unit})"
+    excluded = all(low * high > 0 for low, high in bounds)
+    return verdict if excluded else f"{verdict} (interval includes 0)"

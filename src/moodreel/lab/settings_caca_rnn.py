@@ -34,7 +34,7 @@ class CacaRnnSettings:
     face_size: int = 128
     """Side of a face, pixels; a multiple of 16."""
     context_size: int = 224
-    """Side of a context frame, pixels; a multiple of 32."""
+    """Side of a context frame, pixels; a multiple of 16."""
     fps: float = 5.0
     """Frames a second that are read of a clip."""
     limit: int = 1024
@@ -74,7 +74,7 @@ class CacaRnnSettings:
         size = self.face_size
         require(size >= 32 and size % 16 == 0, "model.face_size", size, "a multiple of 16 from 32 on")
         size = self.context_size
-        require(size >= 32 and size % 32 == 0, "model.context_size", size, "a multiple of 32 from 32 on")
+        require(size >= 32 and size % 16 == 0, "model.context_size", size, "a multiple of 16 from 32 on")
         require(self.fps > 0, "model.fps", self.fps, "above 0")
         require(self.limit >= 1, "model.limit", self.limit, "at least 1")
         require(self.phases >= 1, "model.phases", self.phases, "at least 1")

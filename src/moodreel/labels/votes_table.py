@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from moodreel.errors import DataError
+from moodreel.labels.rows import BadRow, Records, is_utf8, read_bytes, read_header, shorten
 from moodreel.labels.votes import CHOICES, DECIMALS, Ratings, Votes
 
 NEEDED = ("emotion", "left", "right", "choice")
@@ -27,19 +28,6 @@ SCORE_COLUMNS = ("item", "emotion", "mu", "sigma", "score", "votes")
 
 LONGEST = 131_072
 """Characters of a cell, at most: what Python's csv module takes."""
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that cannot be counted.
-
-    Attributes:
-        line: of the file, from 1 (the header's); of a row of several lines, the first.
-        reason: one line.
-    """
-
-    line: int
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +58,8 @@ def read_votes(path: str | Path, strict: bool = False) -> VoteFile:
             a row is bad. The message names file and line.
     """
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the votes: {error.strerror or error}") from error
-    header = _read_header(path, data)
+    data = read_bytes(path, "votes")
+    header = read_header(path, data, NEEDED, ("voter",))
     votes = _read_columns(data, header)
     bad: list[BadRow] = []
     if votes is None:
@@ -83,30 +68,6 @@ def read_votes(path: str | Path, strict: bool = False) -> VoteFile:
     if not len(votes) and not bad:
         raise DataError(f"{path}: no votes, only a header")
     return VoteFile(votes, tuple(bad))
-
-
-def _read_header(path: Path, data: bytes) -> list[str]:
-    """Names of the columns.
-
-    Raises:
-        DataError: there are none, or not the right ones.
-    """
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(f"{path}: UTF-16 text, expected UTF-8")
-    record = next(_Records(data), None)
-    if record is None:
-        raise DataError(f"{path}: the file is empty")
-    line, header = record
-    if isinstance(header, str):
-        raise DataError(f"{path}:{line}: {header}")
-    if not _is_utf8(header):
-        raise DataError(f"{path}:{line}: the header is not UTF-8")
-    for name in (*NEEDED, "voter"):
-        if name in NEEDED and name not in header:
-            raise DataError(f"{path}:{line}: column {name!r} is missing (got {', '.join(header)})")
-        if header.count(name) > 1:
-            raise DataError(f"{path}:{line}: column {name!r} stands there twice")
-    return header
 
 
 def _read_columns(data: bytes, header: Sequence[str]) -> Votes | None:
@@ -173,63 +134,12 @@ def _decodes(data: bytes) -> bool:
     return True
 
 
-class _Records(Iterator["tuple[int, list[str] | str]"]):
-    """Records of a CSV file: (line where it starts, cells, or what is wrong as a text).
-
-    A quote that is never closed would swallow the rest of the file: such a record is wrong, and reading goes
-    on with the line after its first.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        # Bytes that are not UTF-8 come through as surrogates, so that they spoil their own row only.
-        self._stream: IO[str] = io.TextIOWrapper(
-            io.BytesIO(data), encoding="utf-8-sig", errors="surrogateescape", newline=""
-        )
-        self._again: list[str] = []  # lines to be read once more, the last first
-        self._taken: list[str] = []  # lines of the record at hand
-        self._line = 0  # lines of the records before it
-        self._ended = False
-        self._reader = csv.reader(self._feed())
-
-    def _feed(self) -> Iterator[str]:
-        while True:
-            line = self._again.pop() if self._again else self._stream.readline()
-            if not line:
-                self._ended = True
-                return
-            self._taken.append(line)
-            yield line
-
-    def __next__(self) -> tuple[int, list[str] | str]:
-        while True:
-            fault = ""
-            try:
-                cells = next(self._reader)
-                if self._ended:
-                    fault = "a quote is opened and never closed"
-            except csv.Error as error:
-                fault = f"cannot be read: {error}"
-            start = self._line + 1
-            if fault:
-                self._again += reversed(self._taken[1:])
-                self._ended = False
-                self._reader = csv.reader(self._feed())
-                self._line += 1
-            else:
-                self._line += len(self._taken)
-            self._taken = []
-            if fault:
-                return start, fault
-            if cells:
-                return start, cells
-
-
 def _read_rows(
     path: Path, data: bytes, header: Sequence[str], bad: list[BadRow], strict: bool
 ) -> Iterator[tuple[str, ...]]:
     """The careful way: yields the needed cells (and the voter) of good rows, adds the others to ``bad``."""
     places = [header.index(name) for name in (*NEEDED, *(["voter"] if "voter" in header else []))]
-    records = _Records(data)
+    records = Records(data)
     next(records)
     for line, cells in records:
         fault = cells if isinstance(cells, str) else _find_fault(cells, header, places)
@@ -245,28 +155,17 @@ def _find_fault(cells: list[str], header: Sequence[str], places: Sequence[int]) 
     """What is wrong with a row; None when nothing is."""
     if len(cells) != len(header):
         return f"{len(header)} cells expected, got {len(cells)}"
-    if not _is_utf8(cells):
+    if not is_utf8(cells):
         return "not UTF-8"
     emotion, left, right, choice = [cells[place] for place in places[:4]]
     for name, cell in (("emotion", emotion), ("left", left), ("right", right)):
         if not cell.strip():
             return f"{name} is empty"
     if left == right:
-        return f"left and right are the same ({_shorten(left)})"
+        return f"left and right are the same ({shorten(left)})"
     if choice not in CHOICES:
-        return f"choice = {_shorten(choice)}: expected {', '.join(CHOICES)}"
+        return f"choice = {shorten(choice)}: expected {', '.join(CHOICES)}"
     return None
-
-
-def _is_utf8(cells: list[str]) -> bool:
-    for cell in cells:
-        if not cell.isascii() and any("\ud800" <= character <= "\udfff" for character in cell):
-            return False
-    return True
-
-
-def _shorten(cell: str, most: int = 60) -> str:
-    return repr(cell if len(cell) <= most else cell[:most] + "...")
 
 
 def write_ratings(ratings: Ratings, file: IO[bytes]) -> None:

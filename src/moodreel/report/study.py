@@ -38,12 +38,30 @@ class Bar:
         name: of the row.
         mean, spread: of the splits; spread NaN for one split.
         paper: (mean, spread or None) that the paper reports, None where it has no such row.
+        values: where ``mean`` is their median: each is a small point below, least and most
+            stand for the spread.
     """
 
     name: str
     mean: float
     spread: float
     paper: tuple[float, float | None] | None = None
+    values: tuple[float, ...] = ()
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """How far its line goes below and above the mean."""
+        if self.values:
+            return self.mean - min(self.values), max(self.values) - self.mean
+        spread = 0.0 if math.isnan(self.spread) else self.spread
+        return spread, spread
+
+    def tell(self, digits: int) -> str:
+        """Its numbers."""
+        if len(self.values) > 1:
+            least, most = min(self.values), max(self.values)
+            return f"{self.mean:.{digits}f} ({least:.{digits}f} to {most:.{digits}f})"
+        return _spread(self.mean, self.spread, digits)
 
 
 def plot_comparison(title: str, unit: str, bars: Sequence[Bar], digits: int, note: str) -> Figure:
@@ -66,12 +84,50 @@ def plot_comparison(title: str, unit: str, bars: Sequence[Bar], digits: int, not
         raise SettingsError("bars", 0, "at least one")
     figure = make_figure(10.0, 1.5 + 0.36 * len(bars))
     axes, text = figure.subplots(1, 2, width_ratios=(3, 2))
-    place = np.arange(len(bars))
-    here = [0.0 if math.isnan(bar.spread) else bar.spread for bar in bars]
-    axes.errorbar(
-        [bar.mean for bar in bars], place, xerr=here, fmt="o", color=_STUDY, capsize=3, label="measured here"
+    draw_bars(axes, text, bars, digits)
+    axes.set_yticks(range(len(bars)), [bar.name for bar in bars], fontsize=8)
+    axes.set_xlabel(unit)
+    axes.set_title(title, loc="left", fontsize=11)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower left", fontsize=8, frameon=False, ncols=2
     )
-    paper = [(n, bar.paper) for n, bar in enumerate(bars) if bar.paper is not None]
+    figure.supxlabel(note, fontsize=8, color=NEUTRAL.light)
+    return figure
+
+
+def draw_bars(
+    axes: Axes,
+    text: Axes,
+    bars: Sequence[Bar],
+    digits: int,
+    places: Sequence[int] | None = None,
+    paper_at: float = 0.55,
+) -> None:
+    """Draws bars as points with their reach, and their numbers beside.
+
+    Args:
+        axes: for the points; ticks and labels are the caller's.
+        text: for the numbers, the paper's in brackets.
+        bars: from top to bottom.
+        digits: after the point.
+        places: of the bars, from the top; None for one after the other.
+        paper_at: where the paper's numbers begin, as a share of the width.
+    """
+    places = range(len(bars)) if places is None else places
+    for n, bar in zip(places, bars, strict=True):
+        if bar.values:
+            below = [n + 0.28] * len(bar.values)
+            axes.plot(bar.values, below, ".", color=_STUDY, alpha=0.5, markersize=5, markeredgewidth=0)
+    axes.errorbar(
+        [bar.mean for bar in bars],
+        places,
+        xerr=np.transpose([bar.reach for bar in bars]).reshape(2, -1),
+        fmt="o",
+        color=_STUDY,
+        capsize=3,
+        label="measured here",
+    )
+    paper = [(n, bar.paper) for n, bar in zip(places, bars, strict=True) if bar.paper is not None]
     if paper:
         axes.errorbar(
             [mean for _, (mean, _) in paper],
@@ -83,27 +139,19 @@ def plot_comparison(title: str, unit: str, bars: Sequence[Bar], digits: int, not
             capsize=3,
             label="paper: another data set",
         )
-    axes.set_yticks(place, [bar.name for bar in bars], fontsize=8)
     axes.set_ylim(len(bars) - 0.5, -0.5)
-    axes.set_xlabel(unit)
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     text.set_ylim(len(bars) - 0.5, -0.5)
     text.set_xlim(0, 1)
     text.axis("off")
-    for n, bar in enumerate(bars):
-        text.text(0.0, n, _spread(bar.mean, bar.spread, digits), va="center", fontsize=9, color=_STUDY)
+    for n, bar in zip(places, bars, strict=True):
+        text.text(0.0, n, bar.tell(digits), va="center", fontsize=9, color=_STUDY)
         if bar.paper is not None:
             mean, spread = bar.paper
-            told = _spread(mean, math.nan if spread is None else spread, digits)
-            text.text(0.55, n, f"({told})", va="center", fontsize=9, color=NEUTRAL.light)
+            beside = f"({_spread(mean, math.nan if spread is None else spread, digits)})"
+            text.text(paper_at, n, beside, va="center", fontsize=9, color=NEUTRAL.light)
     text.set_title("here (paper, another data set)", loc="left", fontsize=9)
-    axes.set_title(title, loc="left", fontsize=11)
-    figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside lower left", fontsize=8, frameon=False, ncols=2
-    )
-    figure.supxlabel(note, fontsize=8, color=NEUTRAL.light)
-    return figure
 
 
 def _spread(mean: float, spread: float, digits: int) -> str:

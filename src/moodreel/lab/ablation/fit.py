@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +11,12 @@ from pathlib import Path
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from moodreel.emotions import GIFGIF_17, QUADRANT_OF, QUADRANTS
 from moodreel.errors import DataError
 from moodreel.lab import metrics
+from moodreel.lab.ablation.memory import quiet_lightning, train_in_memory
 from moodreel.lab.data.cached import CachedClips
 from moodreel.lab.data.clips import ClipDataset
 from moodreel.lab.data.faces import BatchSampler
@@ -188,23 +185,6 @@ def base_network(model: KavanSettings, init: str | None) -> Kavan:
     return net.eval()
 
 
-class KeepBestInMemory(Callback):
-    """Keeps the weights that validate best, without the backbone, which is frozen."""
-
-    def __init__(self) -> None:
-        self.best, self.epoch = float("-inf"), 0
-        self.weights: dict[str, Tensor] = {}
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Scores the epoch."""
-        assert isinstance(pl_module, KavanModule)
-        score = pl_module.validation_scores()["score"]
-        if score > self.best:
-            self.best, self.epoch = score, trainer.current_epoch
-            state = pl_module.net.state_dict()
-            self.weights = {k: v.clone() for k, v in state.items() if not k.startswith("backbone.")}
-
-
 def fit_cached(
     clips: CachedClips, split: Split, recipe: Recipe, model: KavanSettings, hidden: Sequence[int] = ()
 ) -> Fitted:
@@ -234,23 +214,6 @@ def fit_cached(
         settings,
         *target_moments(train.scores.numpy(), train.known.numpy(), even),
     )
-    keep = KeepBestInMemory()
-    callbacks: list[Callback] = [keep]
-    if settings.ema:
-        callbacks.append(EMAWeightAveraging(decay=settings.ema))
-    _quiet()
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=settings.epochs,
-        precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        gradient_clip_val=5.0,
-    )
     loaders = [
         DataLoader(
             part,
@@ -259,10 +222,8 @@ def fit_cached(
         )
         for part in (train, val)
     ]
-    trainer.fit(module, loaders[0], loaders[1])
+    keep = train_in_memory(module, loaders[0], loaders[1], frozen="backbone.")
     net = module.net
-    net.load_state_dict(keep.weights, strict=False)
-    net.eval()
 
     def predict(index: Sequence[int]) -> Prediction:
         def see(places: Sequence[int]) -> KavanOutput:
@@ -307,7 +268,7 @@ def fit_end_to_end(
         start_from(module.net, init, "backbone.")
     run.mkdir(parents=True, exist_ok=True)
     write_json(run / "recipe.json", recipe.to_dict())
-    _quiet()
+    quiet_lightning()
     with contextlib.redirect_stdout(sys.stderr):  # where progress belongs
         fit(module, loaders, recipe, run, resume=(run / "last.ckpt").is_file())
     net = load_run(run)[1]
@@ -352,15 +313,3 @@ def _predict(
         return Prediction(scores, category, None, epoch)
     maps = np.concatenate(attention)
     return Prediction(scores, category, maps.reshape(*maps.shape[:2], net.grid, net.grid), epoch)
-
-
-def _quiet() -> None:
-    """What Lightning warns about here is meant: stored features need no workers."""
-    for known in (
-        "does not have many workers",
-        "in eval mode",
-        "LeafSpec",
-        "smaller than the logging interval",
-    ):
-        warnings.filterwarnings("ignore", message=f".*{known}.*")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

@@ -12,6 +12,7 @@ from typing import Any
 
 from moodreel import __version__
 from moodreel.errors import BundleError, DataError, SettingsError
+from moodreel.lab.ablation.facts import read_json, refuse_change, refuse_others
 from moodreel.lab.ablation.rows import BY_KEY, WITHHELD, settings_of
 from moodreel.lab.data.cached import Failure
 from moodreel.lab.data.manifest import Manifest
@@ -131,8 +132,8 @@ def read_study(out: Path) -> Study:
     Raises:
         DataError: the folder holds no study, or a broken one.
     """
-    facts = _read_json(out / "study.json")
-    results = [_read_json(path) for path in sorted((out / "splits").glob("*/*.json"))]
+    facts = read_json(out / "study.json")
+    results = [read_json(path) for path in sorted((out / "splits").glob("*/*.json"))]
     results.sort(key=lambda result: (result["mode"], list(BY_KEY).index(result["row"]), result["split"]))
     return Study(facts, tuple(results), out)
 
@@ -228,18 +229,13 @@ def check_study(
     facts = json.loads(json.dumps(facts))  # tuples become lists, as in the file
     path = out / "study.json"
     if path.is_file():
-        stored = _read_json(path)
+        stored = read_json(path)
         training = {**facts["training"], **stored.get("training", {})}
         known = {**stored, "training": {options.mode: training[options.mode]}}
-        for name, value in facts.items():
-            if name != "manifest" and known.get(name) != value:
-                raise DataError(
-                    f"{out}: holds a study with another {name} ({_short(known.get(name))}; "
-                    f"now {_short(value)}); choose another folder"
-                )
+        refuse_change(out, known, facts, free=("manifest", "clips"))  # a path; and what check_clips adds
         facts = {**stored, **facts, "training": training}
-    elif out.is_dir() and any(entry.name != "features" for entry in out.iterdir()):
-        raise DataError(f"{out}: is not empty and holds no study")
+    else:
+        refuse_others(out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(path, facts)
 
@@ -254,21 +250,8 @@ def check_clips(out: Path, keys: Sequence[str]) -> None:
     Raises:
         DataError: a clip was changed, lost or repaired since the study began: its splits would move.
     """
-    facts = _read_json(out / "study.json")
+    facts = read_json(out / "study.json")
     digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()
     if facts.setdefault("clips", digest) != digest:
         raise DataError(f"{out}: the clips are not those the study was started with; choose another folder")
     write_json(out / "study.json", facts)
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable: {error}") from error
-    return content

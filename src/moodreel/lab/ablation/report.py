@@ -10,6 +10,7 @@ import numpy as np
 
 from moodreel.lab.ablation.folder import Study
 from moodreel.lab.ablation.rows import BACKBONES, BY_KEY
+from moodreel.lab.ablation.sheets import count_verdicts, to_csv, to_markdown, write_sheets, write_text
 from moodreel.lab.ablation.tables import (
     Line,
     format_accuracy,
@@ -21,11 +22,8 @@ from moodreel.lab.ablation.tables import (
     list_lines,
     list_order_differences,
     list_values,
-    to_csv,
-    to_markdown,
 )
 from moodreel.lab.evaluate import ENOUGH_OTHER
-from moodreel.runtime.files import replace_file
 
 NOTE_1 = (
     "The paper's text gives 63.55 to Soft-Att + LSTM and 62.55 to ResNet-50 + HS-LSTM, its Table 1 the "
@@ -62,13 +60,9 @@ def write_report(study: Study) -> list[Path]:
         "pairs": format_order(study.facts, results),
         "attention": format_attention(study.facts, results),
     }
-    written = []
-    for name, table in tables.items():
-        if len(table) > 1:
-            written += [_write(study.out / f"{name}.csv", to_csv(table))]
-            written += [_write(study.out / f"{name}.md", to_markdown(table))]
-    written.append(_write(study.out / "values.csv", to_csv(list_values(lines))))
-    written.append(_write(study.out / "report.md", _compose(study, lines, tables)))
+    written = write_sheets(study.out, tables)
+    written.append(write_text(study.out / "values.csv", to_csv(list_values(lines))))
+    written.append(write_text(study.out / "report.md", _compose(study, lines, tables)))
     return written
 
 
@@ -111,7 +105,7 @@ def _compose(study: Study, lines: Sequence[Line], tables: Mapping[str, list[list
             "## What holds here",
             "",
             to_markdown(tables["orders"]),
-            _count_orders(tables["orders"]),
+            count_verdicts([line[2] for line in tables["orders"][1:]]),
             "",
         ]
     if tables["pairs"]:
@@ -194,13 +188,6 @@ def _say_faces(results: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _count_orders(table: Sequence[Sequence[str]]) -> str:
-    verdicts = [line[2] for line in table[1:]]
-    counts = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
-    told = "; ".join(f"{verdict}: {count}" for verdict, count in sorted(counts.items(), reverse=True))
-    return f"Of {len(verdicts)} orderings of the paper, {told}."
-
-
 def _say_order(facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> str:
     text = (
         "A clip counts as right when the emotion it shows has a higher prediction than its partner; 50 % "
@@ -228,9 +215,3 @@ def _say_attention(facts: Mapping[str, Any]) -> str:
             f'"{BY_KEY["mtl-withheld"].here.format(backbone="...")}"; the other rows with L_kp saw them all.'
         )
     return text
-
-
-def _write(path: Path, text: str) -> Path:
-    with replace_file(path) as file:
-        file.write(text.encode())
-    return path

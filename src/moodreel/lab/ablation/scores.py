@@ -34,10 +34,12 @@ class ToonTruth:
     Attributes:
         style: how it is drawn.
         programme: what is acted; "" for a neutral face or nobody.
+        decides: of a set with context: "face", "scene" or "both"; "" of any other.
     """
 
     style: str
     programme: str
+    decides: str = ""
 
 
 def read_truths(manifest: Path, rows: Sequence[Row]) -> list[ToonTruth] | None:
@@ -54,7 +56,8 @@ def read_truths(manifest: Path, rows: Sequence[Row]) -> list[ToonTruth] | None:
         path = folder / "truth" / f"{row.clip.stem}.json"
         try:
             content = json.loads(path.read_text("utf-8"))
-            truths.append(ToonTruth(str(content["style"]), str(content["programme"] or "")))
+            decides = str(content.get("decides", ""))
+            truths.append(ToonTruth(str(content["style"]), str(content["programme"] or ""), decides))
         except (OSError, ValueError, KeyError) as error:
             raise DataError(f"{path}: no readable truth of a toon clip: {error}") from error
     return truths

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from moodreel.lab.ablation.rows import ACCURACY_ORDER, BY_KEY, NMSE_ORDER, WITHHELD, AblationRow, name_row
-from moodreel.lab.protocols import Interval, t_interval
+from moodreel.lab.ablation.sheets import format_bounds
+from moodreel.lab.protocols import Interval, judge, t_interval
 from moodreel.lab.settings import recipe_from_dict
 
 Results = Sequence[Mapping[str, Any]]
@@ -114,7 +113,7 @@ def format_differences(lines: Sequence[Line], score: str, scale: float, digits: 
         if before is None or interval is None:
             continue
         bounds = [(interval.low, interval.high), (interval.wide_low, interval.wide_high)]
-        told = [_bounds(low * scale, high * scale, digits) for low, high in bounds]
+        told = [format_bounds(low * scale, high * scale, digits) for low, high in bounds]
         mean = f"{interval.mean * scale:+.{digits}f}"
         table.append([line.name, before.name, mean, *told, str(interval.count)])
     return table
@@ -135,25 +134,18 @@ def judge_orders(lines: Sequence[Line]) -> list[list[str]]:
                 interval = compare(of_mode[better], of_mode[worse], score)
                 if interval is None:
                     continue
+                wide = [(interval.wide_low, interval.wide_high)]
                 says = f"{BY_KEY[better].paper} better than {BY_KEY[worse].paper}"
                 table.append(
                     [
                         title if mode == "cached" else f"{title}; end to end",
                         says,
-                        _verdict(interval, sign),
+                        judge(interval.mean * sign, wide, interval.count),
                         f"{interval.mean:+.{digits}f}",
-                        _bounds(interval.wide_low, interval.wide_high, digits),
+                        format_bounds(interval.wide_low, interval.wide_high, digits),
                     ]
                 )
     return table
-
-
-def _verdict(interval: Interval, sign: int) -> str:
-    """Whether a difference has the paper's sign, and its interval excludes 0."""
-    verdict = "holds" if interval.mean * sign > 0 else "does not hold"
-    if interval.count == 1:
-        return f"{verdict} (one split)"
-    return verdict if interval.wide_low * interval.wide_high > 0 else f"{verdict} (interval includes 0)"
 
 
 def format_attention(facts: Mapping[str, Any], results: Results) -> list[list[str]]:
@@ -204,20 +196,6 @@ def list_order_differences(facts: Mapping[str, Any], results: Results) -> Iterat
             )
 
 
-def to_markdown(table: Sequence[Sequence[str]]) -> str:
-    """A table, head first, as Markdown."""
-    head, *body = table
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(cell or " " for cell in line) + " |" for line in lines) + "\n"
-
-
-def to_csv(table: Sequence[Sequence[str]]) -> str:
-    """A table, head first, as CSV."""
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerows(table)
-    return stream.getvalue()
-
-
 def list_values(lines: Sequence[Line]) -> list[list[str]]:
     """Every value of every split, unrounded; head first."""
     table = [["row", "name", "mode", "split", "accuracy", "nmse", "spearman"]]
@@ -235,7 +213,3 @@ def list_values(lines: Sequence[Line]) -> list[list[str]]:
 def _spread(interval: Interval, scale: float, digits: int) -> str:
     mean = f"{interval.mean * scale:.{digits}f}"
     return mean if math.isnan(interval.deviation) else f"{mean} ± {interval.deviation * scale:.{digits}f}"
-
-
-def _bounds(low: float, high: float, digits: int) -> str:
-    return f"{low:+.{digits}f} to {high:+.{digits}f}" if math.isfinite(low) else "one split: none"

@@ -268,8 +268,16 @@ def draw_others(
     return [path for path, group in drawn if group != row.group]
 
 
-def write_clips(manifest: Path, split: str, out: Path, limit: int, seed: int, size: int = 240) -> list[Row]:
-    """Writes clips composed from the stills of one split as GIF files, for evaluation.
+def write_clips(
+    manifest: Path,
+    split: str,
+    out: Path,
+    limit: int,
+    seed: int,
+    size: int = 240,
+    per_class: int = 0,
+) -> list[Row]:
+    """Writes clips composed from the stills of one split as GIF files: to score on, or to learn from.
 
     Args:
         manifest: stills with groups and ``label_ekman``.
@@ -278,9 +286,16 @@ def write_clips(manifest: Path, split: str, out: Path, limit: int, seed: int, si
         limit: clips at most, an even draw; 0 for all.
         seed: of the draw and the clips.
         size: side of the frames, pixels.
+        per_class: clips of one class at most, an even draw before ``limit``; 0 for all.
     """
     rows = read_manifest(manifest).select(split)
     rng = np.random.default_rng(seed)
+    if per_class:
+        members: dict[str, list[int]] = {}
+        for i, row in enumerate(rows):
+            members.setdefault(row.labels["ekman"], []).append(i)
+        drawn = [rng.permutation(members[name])[:per_class] for name in sorted(members)]
+        rows = [rows[i] for i in sorted(np.concatenate(drawn).tolist())]
     if 0 < limit < len(rows):
         rows = [rows[i] for i in sorted(rng.choice(len(rows), limit, replace=False))]
     neutral = {row.group: row for row in rows if row.labels.get("ekman") == "neutral"}
@@ -330,10 +345,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", default="test")
     parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument("--per-class", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
-        rows = write_clips(options.manifest, options.split, options.out, options.limit, options.seed)
+        rows = write_clips(
+            options.manifest,
+            options.split,
+            options.out,
+            options.limit,
+            options.seed,
+            per_class=options.per_class,
+        )
     except MoodreelError as error:
         print(f"moodreel: {error}", file=sys.stderr)
         return 2

@@ -13,8 +13,7 @@ import hashlib
 import io
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,26 +21,11 @@ import numpy as np
 from moodreel.emotions import GIFGIF_17
 from moodreel.errors import DataError, MoodreelError
 from moodreel.faces.detect import DetectorSettings
+from moodreel.lab.data.imports import Imported, list_some
 from moodreel.lab.data.manifest import Row, write_manifest
 from moodreel.labels.votes import score_mu, score_votes
 from moodreel.labels.votes_table import read_votes
 from moodreel.runtime.keypoints import write_keypoints
-
-NAMED = 5
-"""Names that a line on what is missing lists."""
-
-
-@dataclass(frozen=True)
-class Gifgif:
-    """What was found.
-
-    Attributes:
-        rows: one a GIF with at least one score, sorted by name.
-        problems: a line each: what is missing or wrong, and was left out.
-    """
-
-    rows: tuple[Row, ...]
-    problems: tuple[str, ...]
 
 
 def read_scores(path: Path) -> tuple[dict[str, dict[str, float]], list[str]]:
@@ -117,7 +101,7 @@ def rate_items(path: Path) -> tuple[dict[str, dict[str, float]], list[str]]:
 
 def import_gifgif(
     gifs: Path, scores: Mapping[str, Mapping[str, float]], out: Path, openpose: Path | None = None
-) -> Gifgif:
+) -> Imported:
     """Joins GIFs, scores and keypoints. An item is the name of a GIF, with or without ``.gif``.
 
     The group of a GIF is a hash of its content, so copies under several names never cross a split; no split
@@ -139,8 +123,8 @@ def import_gifgif(
         raise DataError(f"{gifs}: no .gif in this folder")
     rated = {item.removesuffix(".gif"): values for item, values in scores.items()}
     problems = [
-        *_list_missing(f"with scores have no GIF in {gifs}", rated.keys() - files.keys(), "items"),
-        *_list_missing("have no score", files.keys() - rated.keys(), "GIFs"),
+        *list_some(f"with scores have no GIF in {gifs}", rated.keys() - files.keys(), "items"),
+        *list_some("have no score", files.keys() - rated.keys(), "GIFs"),
     ]
     chosen = [name for name in files if name in rated]
     if not chosen:
@@ -161,16 +145,7 @@ def import_gifgif(
         group = f"gif:{hashlib.sha256(files[name].read_bytes()).hexdigest()[:16]}"
         given = dict(rated[name])
         rows.append(Row(files[name].resolve(), group, None, given, {}, keypoints.get(name)))
-    return Gifgif(tuple(rows), tuple(problems))
-
-
-def _list_missing(what: str, names: Iterable[str], kind: str) -> list[str]:
-    """One line: how many lack something, and the first of them."""
-    listed = sorted(names)
-    if not listed:
-        return []
-    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
-    return [f"{len(listed)} {kind} {what}: {', '.join(listed[:NAMED])}{more}"]
+    return Imported(tuple(rows), tuple(problems))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

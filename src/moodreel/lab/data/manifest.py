@@ -12,9 +12,10 @@ import csv
 import hashlib
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from moodreel.emotions import GIFGIF_17, VOCABULARIES
 from moodreel.errors import DataError
@@ -203,8 +204,16 @@ def _parse_row(path: Path, line: int, record: dict[str, str]) -> Row:
     )
 
 
-def write_manifest(path: Path, rows: Iterable[Row]) -> None:
-    """Writes rows as CSV with paths relative to the manifest; columns that nobody uses are left out."""
+def write_manifest(
+    path: Path, rows: Iterable[Row], extra: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> None:
+    """Writes rows as CSV with paths relative to the manifest; columns that nobody uses are left out.
+
+    Args:
+        path: file.
+        rows: in the order in which they are written.
+        extra: further columns, name -> a cell a row; no reader of manifests minds them.
+    """
     rows = list(rows)
     scores = [e for e in GIFGIF_17 if any(e in row.scores for row in rows)]
     labels = [v for v in VOCABULARIES if any(v in row.labels for row in rows)]
@@ -213,11 +222,12 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         header = ["clip", "group", "split", *(f"score_{e}" for e in scores), *(f"label_{v}" for v in labels)]
-        writer.writerow(header + files)
-        for row in rows:
+        writer.writerow([*header, *extra, *files])
+        for row, *further in zip(rows, *extra.values(), strict=True):
             cells = [_relative(row.clip, path), row.group, row.split or ""]
             cells += [f"{row.scores[e]:g}" if e in row.scores else "" for e in scores]
             cells += [row.labels.get(v, "") for v in labels]
+            cells += further
             cells += [_relative(getattr(row, f), path) if getattr(row, f) else "" for f in files]
             writer.writerow(cells)
 

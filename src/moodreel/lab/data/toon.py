@@ -11,11 +11,11 @@ import csv
 import io
 import json
 import multiprocessing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -46,6 +46,7 @@ VAL, TEST = 0.1, 0.2
 
 _FOLDERS = {"clips": ".gif", "keypoints": ".json", "traces": ".csv", "truth": ".json"}
 _FEW = 16
+_Drawn = TypeVar("_Drawn")
 
 
 def write_toon(
@@ -72,41 +73,33 @@ def write_toon(
         DataError: the folder holds something else, or a clip cannot be written.
         OSError: another file cannot be written.
     """
-    if clips < 1:
-        raise SettingsError("clips", clips, "at least 1")
-    if seed < 0:
-        raise SettingsError("seed", seed, "0 or more")
-    if workers is not None and workers < 1:
-        raise SettingsError("workers", workers, "None, or at least 1")
-    _prepare(out)
-    _write_json(out / MARK, {"format": FORMAT, "seed": seed, "clips": clips})
-    workers = min(clips, workers or (1 if clips <= _FEW else count_cores()))
-    rows = []
-    draw = partial(_write_clip, out, seed)
-    if workers == 1:
-        for row in map(draw, range(clips)):
-            rows.append(row)
-            progress(len(rows))
-    else:
-        # Spawned: torch, which the lab imports, does not like to be forked.
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            for row in pool.map(draw, range(clips), chunksize=4):
-                rows.append(row)
-                progress(len(rows))
+    prepare_folder(out, clips, seed, workers, {"format": FORMAT, "seed": seed, "clips": clips})
+    rows = draw_rows(partial(_write_clip, out, seed), clips, workers, progress)
     scores = {row.clip.stem: row.scores for row in rows if row.scores}
     votes = cast_votes(scores, np.random.default_rng([seed, 6]))
     header = ("emotion", "left", "right", "choice", "voter", "time")
     _write_table(
         out / "votes.csv", header, ((v.emotion, v.left, v.right, v.choice, v.voter, v.time) for v in votes)
     )
-    draft = out / ".manifest.csv.part"
-    write_manifest(draft, rows)
-    draft.replace(out / "manifest.csv")
+    finish_manifest(out, rows)
     return rows
 
 
-def _prepare(out: Path) -> None:
-    """Makes the folders; takes the files of an older toon set away, its manifest first."""
+def prepare_folder(
+    out: Path, clips: int, seed: int, workers: int | None, mark: Mapping[str, Any],
+    folders: Iterable[str] = tuple(_FOLDERS),
+) -> None:  # fmt: skip
+    """Checks what :func:`write_toon` is asked for, makes the folders and marks the set as ours.
+
+    Takes the files of an older toon set away, its manifest first. Arguments and errors are those of
+    :func:`write_toon`; ``mark`` is the content of :data:`MARK`, ``folders`` are those that the set will fill.
+    """
+    if clips < 1:
+        raise SettingsError("clips", clips, "at least 1")
+    if seed < 0:
+        raise SettingsError("seed", seed, "0 or more")
+    if workers is not None and workers < 1:
+        raise SettingsError("workers", workers, "None, or at least 1")
     if out.exists():
         if not out.is_dir():
             raise DataError(f"{out}: is no folder")
@@ -118,6 +111,35 @@ def _prepare(out: Path) -> None:
         (out / folder).mkdir(parents=True, exist_ok=True)
         for file in (out / folder).glob(f"[0-9][0-9][0-9][0-9][0-9]*{suffix}"):
             file.unlink()
+        if folder not in folders and not any((out / folder).iterdir()):
+            (out / folder).rmdir()
+    write_json(out / MARK, mark)
+
+
+def draw_rows(
+    draw: Callable[[int], _Drawn], clips: int, workers: int | None, progress: Callable[[int], None]
+) -> list[_Drawn]:
+    """What ``draw`` returns for every clip, in their order; drawn by as many processes as asked for."""
+    workers = min(clips, workers or (1 if clips <= _FEW else count_cores()))
+    rows: list[_Drawn] = []
+    if workers == 1:
+        for row in map(draw, range(clips)):
+            rows.append(row)
+            progress(len(rows))
+    else:
+        # Spawned: torch, which the lab imports, does not like to be forked.
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            for row in pool.map(draw, range(clips), chunksize=4):
+                rows.append(row)
+                progress(len(rows))
+    return rows
+
+
+def finish_manifest(out: Path, rows: Iterable[Row], extra: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Writes the manifest in one go, so that it is there as a whole or not at all."""
+    draft = out / ".manifest.csv.part"
+    write_manifest(draft, rows, extra or {})
+    draft.replace(out / "manifest.csv")
 
 
 def is_toon(folder: Path) -> bool:
@@ -134,23 +156,7 @@ def _write_clip(out: Path, seed: int, index: int) -> Row:
     clip = draw_clip(seed, index)
     rng = np.random.default_rng([seed, 8, index])
     paths = {folder: out / folder / f"{index:05d}{suffix}" for folder, suffix in _FOLDERS.items()}
-    palette: Literal["shared", "frame"] = "shared" if rng.random() < 0.7 else "frame"
-    try:
-        write_gif(paths["clips"], clip.frames, clip.durations, palette=palette)
-    except MediaError as error:  # which cannot be pickled on its way out of a worker
-        raise DataError(str(error)) from None
-    size = (clip.plan.width, clip.plan.height)
-    people: list[list[dict[str, list[float]]]] = [[] for _ in clip.frames]
-    if clip.points is not None:
-        found = np.round(detect_keypoints(clip.points, size, rng), 2)
-        people = [[{"face_keypoints_2d": frame.ravel().tolist()}] for frame in found]
-    keypoints = {
-        "version": 1.3,
-        "width": size[0],
-        "height": size[1],
-        "frames": [{"people": faces} for faces in people],
-    }
-    _write_json(paths["keypoints"], keypoints)
+    write_media(paths["clips"], paths["keypoints"], clip, rng)
     truth = describe_clip(clip)
     scores: dict[str, float] = {}
     labels = {}
@@ -162,7 +168,7 @@ def _write_clip(out: Path, seed: int, index: int) -> Row:
         lags = np.round(lags / TRACE_STEP) * TRACE_STEP
         _write_trace(paths["traces"], clip.acting, float(clip.durations.sum()), lags, rng)
         truth["lags"] = np.round(lags, 2).tolist()
-    _write_json(paths["truth"], truth)
+    write_json(paths["truth"], truth)
     return Row(
         paths["clips"],
         clip.group,
@@ -172,6 +178,27 @@ def _write_clip(out: Path, seed: int, index: int) -> Row:
         paths["keypoints"],
         paths["traces"] if clip.acting is not None else None,
     )
+
+
+def write_media(gif: Path, keypoints: Path, clip: ToonClip, rng: np.random.Generator) -> None:
+    """Writes the GIF of a clip, and the keypoints that a detector would have found in it."""
+    palette: Literal["shared", "frame"] = "shared" if rng.random() < 0.7 else "frame"
+    try:
+        write_gif(gif, clip.frames, clip.durations, palette=palette)
+    except MediaError as error:  # which cannot be pickled on its way out of a worker
+        raise DataError(str(error)) from None
+    size = (clip.plan.width, clip.plan.height)
+    people: list[list[dict[str, list[float]]]] = [[] for _ in clip.frames]
+    if clip.points is not None:
+        found = np.round(detect_keypoints(clip.points, size, rng), 2)
+        people = [[{"face_keypoints_2d": frame.ravel().tolist()}] for frame in found]
+    content = {
+        "version": 1.3,
+        "width": size[0],
+        "height": size[1],
+        "frames": [{"people": faces} for faces in people],
+    }
+    write_json(keypoints, content)
 
 
 def describe_clip(clip: ToonClip) -> dict[str, Any]:
@@ -221,5 +248,6 @@ def _write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]
     path.write_bytes(stream.getvalue().encode())
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON without spaces, and a line's end."""
     path.write_bytes(json.dumps(content, separators=(",", ":")).encode() + b"\n")

@@ -38,6 +38,16 @@ def draw_figure(layer: Image.Image, look: Look, shape: Shape, rng: np.random.Gen
     _draw_signs(pen)
 
 
+def draw_figure_from_behind(layer: Image.Image, look: Look, shape: Shape, rng: np.random.Generator) -> None:
+    """Draws a character with its back turned: everything but a face. Arguments as in :func:`draw_figure`."""
+    pen = Pen(layer, look, shape, rng)
+    if look.style != "emoji":
+        _draw_body(pen)
+    _draw_back(pen)
+    hairy = look.style in _HUMAN and look.hair_kind != "bald"
+    pen.area(shape.parts["outline"], look.hair if hairy else pen.skin)
+
+
 def _draw_body(pen: Pen) -> None:
     shape, look = pen.shape, pen.look
     up = 0.1 * shape.get("shoulders")

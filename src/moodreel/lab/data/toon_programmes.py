@@ -76,7 +76,7 @@ class Programme:
     """What a face does in one clip.
 
     Attributes:
-        emotion: of the GIFGIF 17.
+        emotion: of the GIFGIF 17; in the set with context a class of MEC.
         name: of the variant.
         beats: (instant 0-1 of the clip, pose reached then), ascending; between them the pose glides.
         waves: on top.

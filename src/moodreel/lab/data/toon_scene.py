@@ -294,13 +294,27 @@ def draw_caption(picture: Image.Image, text: str, on_top: bool) -> None:
     )
 
 
-def reduce_colours(frames: list[UInt8Array], rng: np.random.Generator) -> list[UInt8Array]:
-    """Some clips to 16-128 colours for all frames, dithered or banded, as old encoders left them."""
+def reduce_colours(
+    frames: list[UInt8Array],
+    rng: np.random.Generator,
+    choices: tuple[int, ...] = (16, 32, 64, 128),
+    middle: int | None = None,
+) -> list[UInt8Array]:
+    """Some clips to a few colours for all frames, dithered or banded, as old encoders left them.
+
+    Args:
+        frames: [H, W, 3 or 4] each; those with transparency stay as they are.
+        rng: source of chance.
+        choices: how many colours there may be.
+        middle: frame whose colours are minded besides those of the first and the last; None for the one
+            in the middle.
+    """
     if rng.random() < 0.6 or frames[0].shape[2] == 4:
         return frames
-    colours = int(rng.choice([16, 32, 64, 128]))
+    colours = int(rng.choice(choices))
     dither = Image.Dither.FLOYDSTEINBERG if rng.random() < 0.6 else Image.Dither.NONE
-    sample = np.concatenate([frames[0][::2, ::2], frames[len(frames) // 2][::2, ::2], frames[-1][::2, ::2]])
+    key = len(frames) // 2 if middle is None else middle
+    sample = np.concatenate([frames[k][::2, ::2] for k in (0, key, -1)])
     palette = Image.fromarray(sample).quantize(colours, method=Image.Quantize.MEDIANCUT)
     return [
         np.asarray(Image.fromarray(frame).quantize(palette=palette, dither=dither).convert("RGB"))
