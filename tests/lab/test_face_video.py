@@ -185,11 +185,16 @@ class TestTraces:
 
     def test_columns(self, tmp_path):
         text = "time_s,rater_1,rater_2,truth\n0,0.2,0.4,0.9\n1,,0.5,0.8\n2,,,0.7\n"
-        assert self.read(tmp_path, text).values[:2].tolist() == pytest.approx([0.3, 0.5])
-        assert np.isnan(self.read(tmp_path, text, "mean").values[2])
-        assert self.read(tmp_path, text, "truth").values.tolist() == [0.9, 0.8, 0.7]
-        assert self.read(tmp_path, "time_s,valence,rater_1,gold\n0,0.1,0.2,0.3\n").values.tolist() == [0.3]
-        assert self.read(tmp_path, "time_s,valence,rater_1\n0,0.1,0.2\n").values.tolist() == [0.1]
+
+        def at(text, target="auto"):
+            return self.read(tmp_path, text, target).at([0, 1, 2], 0.5)
+
+        np.testing.assert_allclose(at(text), [0.3, 0.5, np.nan])
+        np.testing.assert_allclose(at(text, "mean"), [0.3, 0.5, np.nan])
+        assert at(text, "truth").tolist() == [0.9, 0.8, 0.7]
+        assert at(text, "rater_2")[:2].tolist() == [0.4, 0.5]
+        assert at("time_s,valence,rater_1,gold\n0,0.1,0.2,0.3\n")[0] == 0.3
+        assert at("time_s,valence,rater_1\n0,0.1,0.2\n")[0] == 0.1
 
     def test_between_and_beyond(self, tmp_path):
         trace = self.read(tmp_path, "time_s,gold\n1,0.0\n1.2,0.2\n3,0.4\n3.1,\n")
@@ -199,16 +204,24 @@ class TestTraces:
         expected = [nan, 0.0, 0.0, 0.05, 0.2, nan, 0.4, 0.4, nan]
         np.testing.assert_allclose(values, expected, atol=1e-12)
 
+    def test_raters_at_different_instants(self, tmp_path):
+        trace = self.read(tmp_path, "time_s,a,b\n0,0.0,\n0.1,,0.5\n0.2,0.4,\n0.3,,0.7\n")
+        # At 0.1 s rater a is at 0.2, b at 0.5; at 0.2 s a at 0.4, b at 0.6.
+        assert trace.at([[0.1], [0.2]], 0.125).tolist() == [[pytest.approx(0.35)], [pytest.approx(0.5)]]
+
     @pytest.mark.parametrize(
         ("text", "target", "reason"),
         [
-            ("", "auto", "t.csv: column 'time_s' is missing"),
             ("time_s,gold\n", "auto", "no rows"),
-            ("time_s,truth\n0,0\n", "auto", r"no column rater_\*"),
+            ("time_s,truth\n0,0\n", "auto", r"t.csv: no raters"),
             ("time_s,gold\n0,0\n", "truth", "column 'truth' is missing"),
-            ("time_s,gold\n0,0\n0,0\n", "auto", "t.csv:3: time_s = '0'"),
-            ("time_s,gold\n0,0\n1,1.5\n", "auto", r"t.csv:3: gold = '1.5': expected a number in \[-1, 1\]"),
-            ("time_s,gold\n0\n", "auto", "t.csv:2: 1 cells, expected 2"),
+            ("time_s,gold\n0,0\n0,0\n", "auto", "t.csv:3: time = 0"),
+            (
+                "time_s,gold\n0,0\n1,1.5\n",
+                "auto",
+                r"t.csv: gold = 1.5 at 1 s: expected a number in \[-1, 1\]",
+            ),
+            ("time_s,gold\n0\n", "auto", "t.csv:2: 2 cells expected, got 1"),
         ],
     )
     def test_wrong_files_are_named(self, tmp_path, text, target, reason):
@@ -216,7 +229,7 @@ class TestTraces:
             self.read(tmp_path, text, target)
 
     def test_absent_file(self, tmp_path):
-        with pytest.raises(DataError, match="cannot read the trace"):
+        with pytest.raises(DataError, match=r"none\.csv"):
             read_trace(tmp_path / "none.csv")
 
 

@@ -52,7 +52,7 @@ class StaSettings:
     dropout: float = 0.5
     """Between the two fully-connected layers."""
     target: str = "auto"
-    """What of a trace is learnt: "mean" (of the columns rater_*), the name of a column, or "auto": the first
+    """What of a trace is learnt: "mean" (of the raters), the name of a column, or "auto": the first
     of gold and valence that is there, else the mean."""
     mirror: bool = True
     """Whether training clips are mirrored at random."""

@@ -1,10 +1,7 @@
-"""Gold standards along time: the CSV files that a manifest's column ``trace`` names."""
+"""Gold standards along time, from the files that a manifest's column ``trace`` names."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.errors import DataError
+from moodreel.labels.traces import KNOWN, read_traces, sample_series
 from moodreel.types import FloatArray
-
-RATER = "rater_"
-"""How the columns of single raters begin."""
 
 GOLD = ("gold", "valence")
 """Columns that are taken for the gold standard, in this order."""
@@ -23,107 +18,71 @@ GOLD = ("gold", "valence")
 
 @dataclass(frozen=True, eq=False)
 class GoldTrace:
-    """A gold standard along time.
+    """A gold standard along time: what one column says, or the mean of several raters.
 
     Attributes:
         times: [n] seconds, ascending, n >= 1.
-        values: [n] in [-1, 1]; NaN where there is none.
+        values: [n, R] in [-1, 1]; NaN where a column says nothing.
     """
 
     times: FloatArray
     values: FloatArray
 
     def at(self, ticks: npt.ArrayLike, reach: float) -> FloatArray:
-        """Values at other instants, along straight lines between the stated ones.
+        """Values at other instants: of each column along straight lines, then their mean.
 
         Args:
-            ticks: [m] seconds.
-            reach: seconds before the first and after the last stated value over which it is held; between two
-                stated values farther apart than twice this, nothing is known.
+            ticks: [...] seconds.
+            reach: seconds before a column's first value and after its last over which it is held; between two
+                values farther apart than twice this, it says nothing.
 
         Returns:
-            [m]; NaN where nothing is known.
+            [...]; NaN where nobody says anything.
         """
         when = np.asarray(ticks, dtype=np.float64)
-        stated = ~np.isnan(self.values)
-        if not stated.any():
-            return np.full(when.shape, np.nan)
-        times, values = self.times[stated], self.values[stated]
-        after = np.searchsorted(times, when, side="left")
-        before = np.searchsorted(times, when, side="right") - 1
-        last = len(times) - 1
-        gap = times[np.minimum(after, last)] - times[np.maximum(before, 0)]
-        outside = np.maximum(times[0] - when, when - times[-1])
-        known = np.where(outside > 0, outside <= reach + 1e-9, gap <= 2 * reach + 1e-9)
-        return np.where(known, np.interp(when, times, values), np.nan)
+        flat = when.ravel()
+        total, count = np.zeros(len(flat)), np.zeros(len(flat))
+        for column in self.values.T:
+            stated = ~np.isnan(column)
+            if not stated.any():
+                continue
+            times = self.times[stated]
+            held = np.clip(flat, times[0], times[-1])
+            series = sample_series(times, column[stated], held, 2 * reach)
+            known = ~np.isnan(series) & (np.abs(flat - held) <= reach + 1e-9)
+            total[known] += series[known]
+            count[known] += 1
+        out = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return out.reshape(when.shape)
 
 
 def read_trace(path: Path, target: str = "auto") -> GoldTrace:
     """Reads the gold standard of a trace file.
 
     Args:
-        path: CSV with a column ``time_s`` and further columns in [-1, 1]; an empty cell is a missing value.
-        target: "mean" takes the mean of the columns ``rater_*`` that are stated at a time; another name takes
-            that column; "auto" the first of :data:`GOLD` that is there, else the mean.
+        path: as :func:`moodreel.labels.traces.read_traces` takes it.
+        target: "mean" takes the mean of the raters; another name takes that column, a rater's, ``gold`` or
+            ``truth``; "auto" the first of :data:`GOLD` that is there, else the mean.
 
     Raises:
-        DataError: names file and line of the first thing that is wrong.
+        DataError: the file is wrong, lacks the column, or states a value outside [-1, 1].
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the trace: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header = next(reader, [])
-    if "time_s" not in header:
-        raise DataError(f"{path}: column 'time_s' is missing (got {', '.join(header) or 'none'})")
-    columns = _choose_columns(path, header, target)
-    clock = header.index("time_s")
-    times: list[float] = []
-    values: list[float] = []
-    for cells in reader:
-        where = f"{path}:{reader.line_num}"
-        if not cells:
-            continue
-        if len(cells) != len(header):
-            raise DataError(f"{where}: {len(cells)} cells, expected {len(header)}")
-        time = _number(cells[clock])
-        if not (math.isfinite(time) and time >= 0) or (times and time <= times[-1]):
-            raise DataError(f"{where}: time_s = {cells[clock]!r}: expected seconds that ascend")
-        stated = []
-        for column in columns:
-            if cells[column] == "":
-                continue
-            value = _number(cells[column])
-            if not -1 <= value <= 1:
-                raise DataError(
-                    f"{where}: {header[column]} = {cells[column]!r}: expected a number in [-1, 1], or empty"
-                )
-            stated.append(value)
-        times.append(time)
-        values.append(sum(stated) / len(stated) if stated else math.nan)
-    if not times:
-        raise DataError(f"{path}: the trace has no rows")
-    return GoldTrace(np.array(times), np.array(values))
-
-
-def _choose_columns(path: Path, header: list[str], target: str) -> list[int]:
-    if target == "auto":
-        target = next((name for name in GOLD if name in header), "mean")
-    if target == "mean":
-        chosen = [place for place, name in enumerate(header) if name.startswith(RATER)]
-        if not chosen:
-            raise DataError(f"{path}: no column {RATER}* (got {', '.join(header)})")
-        return chosen
-    if target not in header:
-        raise DataError(f"{path}: column {target!r} is missing (got {', '.join(header)})")
-    return [header.index(target)]
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return math.nan
+    traces = read_traces(path)
+    columns = {name: traces.values[:, k] for k, name in enumerate(traces.raters)}
+    if target == "mean" or (target == "auto" and traces.gold is None and GOLD[1] not in columns):
+        if not columns:
+            raise DataError(f"{path}: no raters")
+        chosen = columns
+    else:
+        known = {name: column for name in KNOWN if (column := getattr(traces, name)) is not None}
+        everything = {**columns, **known}
+        name = next((n for n in GOLD if n in everything), target) if target == "auto" else target
+        if name not in everything:
+            raise DataError(f"{path}: column {name!r} is missing (got {', '.join(everything)})")
+        chosen = {name: everything[name]}
+    for name, column in chosen.items():
+        beyond = np.flatnonzero(np.abs(column) > 1)
+        if len(beyond):
+            time, value = traces.times[beyond[0]], column[beyond[0]]
+            raise DataError(f"{path}: {name} = {value:g} at {time:g} s: expected a number in [-1, 1]")
+    return GoldTrace(traces.times, np.stack(list(chosen.values()), axis=1))
