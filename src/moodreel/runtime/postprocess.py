@@ -1,0 +1,103 @@
+"""The post-processing of AVEC, for traces whose ticks without a face are filled in.
+
+The chain of the AVEC baselines (Ringeval et al., AVEC 2015; Valstar et al., AVEC 2016): a median filter,
+centring, scaling, a shift in time. STA (Sec. 3.1) uses all but the shift. The numbers come from development
+data (:mod:`moodreel.lab.fit_postprocess`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from moodreel.errors import SettingsError, require
+from moodreel.types import FloatArray
+
+
+@dataclass(frozen=True)
+class PostProcess:
+    """What is done to a trace. The defaults leave it as it is.
+
+    The steps in order: the median, then ``scale * v + centre``, then the shift, then the bounds. AVEC's
+    centring alone is ``scale`` 1; its centring and scaling together is ``scale`` s and ``centre``
+    mean of the gold standard - s * mean of the predictions.
+    """
+
+    median_s: float = 0.0
+    """Width of the median filter, seconds: a value is replaced by the median of all those at most half of
+    this away. 0 turns it off."""
+    centre: float = 0.0
+    """Added to the scaled values."""
+    scale: float = 1.0
+    """Factor on the values."""
+    shift_s: float = 0.0
+    """By how much the trace is moved later, seconds; a reaction that comes early has a positive one."""
+
+    def __post_init__(self) -> None:
+        finite = math.isfinite(self.median_s) and self.median_s >= 0
+        require(finite, "postprocess.median_s", self.median_s, "seconds, finite and >= 0")
+        require(math.isfinite(self.centre), "postprocess.centre", self.centre, "a finite number")
+        require(
+            math.isfinite(self.scale) and self.scale > 0,
+            "postprocess.scale",
+            self.scale,
+            "finite and above 0",
+        )
+        require(math.isfinite(self.shift_s), "postprocess.shift_s", self.shift_s, "seconds, finite")
+
+    def apply(self, times: npt.ArrayLike, values: npt.ArrayLike) -> FloatArray:
+        """Post-processes one trace.
+
+        Args:
+            times: [n] seconds, ascending.
+            values: [n] valence; all NaN (nobody was seen) stays so.
+
+        Returns:
+            [n] in [-1, 1]. What the shift needs from before the start or after the end is held.
+
+        Raises:
+            SettingsError: lengths do not agree, times do not ascend, or some values are not finite.
+        """
+        when, trace = _check(times, values)
+        if not len(trace) or np.isnan(trace).all():
+            return trace.copy()
+        require(bool(np.isfinite(trace).all()), "values", "NaN among numbers", "interpolated values")
+        out = self.scale * smooth_median(when, trace, self.median_s) + self.centre
+        if self.shift_s:
+            out = np.interp(when - self.shift_s, when, out)
+        return np.clip(out, -1.0, 1.0)
+
+
+def smooth_median(times: npt.ArrayLike, values: npt.ArrayLike, width: float) -> FloatArray:
+    """Median filter over true seconds: at the ends of a trace, of what there is.
+
+    Args:
+        times: [n] seconds, ascending.
+        values: [n].
+        width: seconds; 0 gives the values back.
+
+    Returns:
+        [n] medians; of an even number of values, the mean of the middle two.
+
+    Raises:
+        SettingsError: lengths do not agree, or times do not ascend.
+    """
+    when, trace = _check(times, values)
+    if width <= 0:
+        return trace.copy()
+    half = width / 2 + 1e-9  # a value exactly half a width away belongs, whatever rounding says
+    first = np.searchsorted(when, when - half, side="left")
+    last = np.searchsorted(when, when + half, side="right")
+    return np.array([np.median(trace[a:b]) for a, b in zip(first, last, strict=True)])
+
+
+def _check(times: npt.ArrayLike, values: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    when, trace = np.asarray(times, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if when.ndim != 1 or trace.shape != when.shape:
+        raise SettingsError("values", list(trace.shape), f"one for each of {len(np.atleast_1d(when))} times")
+    if not (np.isfinite(when).all() and (np.diff(when) > 0).all()):
+        raise SettingsError("times", when.tolist()[:8], "finite seconds that ascend")
+    return when, trace
