@@ -84,7 +84,7 @@ class StreamCache:
 
     Stored per clip of P pictures: ``face`` [P, 512] (zeros without a face) and ``context`` [P, 2048] float16,
     ``found`` [P], ``starts`` [P] seconds; ``count`` [] is P, ``duration`` [] seconds. With maps also ``maps``
-    [P, 256, F / 16, F / 16] float16.
+    [P, 256, F / 32, F / 32] float16.
 
     Args:
         folder: where stores lie.
@@ -114,7 +114,7 @@ class StreamCache:
                 "moodreel": __version__,
                 "extractors": hash_tensors(extractors.state_dict()),
                 "finder": finder.name,
-                "maps": with_maps,
+                "maps": with_maps and "halved",
                 **{
                     name: getattr(settings, name)
                     for name in ("face_size", "context_size", "fps", "limit", "phases", "extractor")
@@ -165,7 +165,7 @@ class StreamCache:
             "face": (read.read_faces, (self.settings.face_features,))
         }
         if self.with_maps:
-            side = self.settings.face_size // 16
+            side = self.settings.face_size // 32
             shapes["maps"] = (read.read_maps, (read.face.backbone.out_channels, side, side))
         for name, (run, shape) in shapes.items():
             values = np.zeros((len(found), *shape), np.float16)
