@@ -22,6 +22,11 @@ SOURCES = {
         "The stills of the test persons composed into moving GIFs (`python -m moodreel.lab.data.compose`): "
         "face at 20-100 % of the frame over drawn scenes or other pictures, bystanders, captions. Test only."
     ),
+    "composed_train": (
+        "Stills of the training persons composed into moving GIFs (`python -m moodreel.lab.data.compose`, at "
+        "most 250 a class)."
+    ),
+    "composed_val": "The same of the validation persons, at most 60 a class.",
     "toon": (
         "Cartoon clips drawn by this package (`moodreel synth`; docs/toon.md), Apache-2.0. Test: characters "
         "that were in no other split. What is learnt from them is how these cartoons act: for the emotions "
