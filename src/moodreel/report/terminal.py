@@ -19,7 +19,7 @@ from moodreel.report.colours import PALETTE
 from moodreel.report.scene_text import tell_apart, tell_moment, tell_scene
 
 if TYPE_CHECKING:  # numpy stays out of the verbs that only print
-    from moodreel.types import Result
+    from moodreel.types import FloatArray, Result
 
 COLOURS: Mapping[str, str] = {
     **{name: colour.ansi for name, colour in PALETTE.items()},
@@ -136,23 +136,23 @@ def _format_bar(name: str, score: float, signed: bool, style: Style) -> str:
     return label + style.paint(left, colour) + padding + style.axis + style.paint(right, colour)
 
 
-def _format_valence(mean: float, trace: Sequence[float] | None, style: Style) -> list[str]:
+def _format_valence(mean: float, trace: FloatArray | None, style: Style) -> list[str]:
     """A bar from 0 to the left or the right, and below it the trace in little between its ends."""
     label = f"  {'valence':<13} {mean:+.2f}  "
     room = (min(style.width, 100) - len(label) - 1) // 2
     left, right = _draw(max(-mean, 0.0), room, style), _draw(max(mean, 0.0), room, style)
-    left = left.replace(style.half, style.block)  # a half block fills the half away from 0
+    left = left.replace(style.half, style.block)  # the half that it fills would be the far one
     lines = [f"{label}{' ' * (room - len(left))}{left}{style.axis}{right}"]
     if trace is not None and len(trace) > 1:
-        values = [float(value) for value in trace]
+        values = trace.tolist()
         low, high = min(values), max(values)
         columns = min(2 * room - 13, len(values))
         edges = [round(k * len(values) / columns) for k in range(columns + 1)]
         means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
         reach = max(high - low, LEAST_REACH)
         base = (low + high - reach) / 2
-        steps = style.steps
-        curve = "".join(steps[min(int((value - base) / reach * len(steps)), len(steps) - 1)] for value in means)
+        last = len(style.steps) - 1
+        curve = "".join(style.steps[min(int((value - base) / reach * (last + 1)), last)] for value in means)
         lines.append(f"  {'along time':<13} {low:+.2f} to {high:+.2f}  {curve}")
     return lines
 
@@ -195,8 +195,8 @@ class ResultTable:
             path = fit(path, self._path_width, style.cut)
         path = pad(path, self._path_width)
         if self._with_faces:
-            known = result.scene is not None and result.scene.face is not None
-            path += f"  {result.scene.face if result.scene is not None and known else '-':>4}"
+            face = None if result.scene is None else result.scene.face
+            path += f"  {'-' if face is None else face:>4}"
         room = style.width - measure(path) - 2
         if result.error is not None:
             text = "error: " + clean(result.error)
