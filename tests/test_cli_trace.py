@@ -305,11 +305,12 @@ class Camera:
             pass
 
 
-def test_ctrl_c_ends_a_camera_with_all_rows(run, place, monkeypatch):
-    camera = Camera(60, lambda: signal.raise_signal(signal.SIGINT))
+@pytest.mark.parametrize(("kind", "expected"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_ctrl_c_ends_a_camera_with_all_rows(run, place, monkeypatch, kind, expected):
+    camera = Camera(60, lambda: signal.raise_signal(kind))
     monkeypatch.setattr(verb, "open_stream", lambda source: camera)
     code, out, err = run("--camera", 0, "--model", "tiny", "--out", "live.csv", "--overlay", "o.gif")
-    assert code == 0, err
+    assert code == expected, err
     rows = read_rows("live.csv")
     assert statuses(rows) == "o" * 24  # 59 frames of 0.1 s, and the last as long as the one before: 6 s
     assert len(out.splitlines()) == 24

@@ -200,3 +200,22 @@ def test_addresses():
         map(is_address, ["a.mp4", "dir/a.mp4", "file:///a.mp4", "C:\\a.mp4", "concat:a|b", "://x"])
     )
     assert name_address("rtsp://me:pw@host:554/a?key=1#x") == "rtsp://host:554/a"
+
+
+def test_an_address_may_open_no_local_file_and_asks_rtsp_over_tcp(monkeypatch):
+    import av
+
+    asked = {}
+
+    def refuse(file, **options):
+        asked.update(options)
+        raise av.error.ExitError(1, "Immediate exit requested", file)
+
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(MediaError, match="rtsp://h/1: cannot be opened: Immediate exit requested"):
+        Stream("rtsp://me:pw@h/1")
+    assert asked["options"] == {"rtsp_transport": "tcp"}
+    allowed = asked["container_options"]["protocol_whitelist"].split(",")
+    assert {"rtsp", "http", "tls"} <= set(allowed)
+    assert not {"file", "concat", "subfile", "pipe"} & set(allowed)
+    assert asked["timeout"] == (rooms.PATIENCE, rooms.PATIENCE)

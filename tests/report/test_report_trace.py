@@ -7,11 +7,14 @@ import pytest
 
 from moodreel.errors import SettingsError
 from moodreel.media import read_clip
-from moodreel.report.terminal import Style
+from moodreel.report.html import Report
+from moodreel.report.panel import attach_panel
+from moodreel.report.terminal import ResultTable, Style, format_chart
 from moodreel.report.trace_figures import FACES, FaceStrip, plot_trace, write_face_overlay
 from moodreel.report.trace_text import format_point, format_trace
 from moodreel.runtime.trace import TracePoint
 from moodreel.runtime.trace_files import Ratings
+from moodreel.types import Result
 
 
 def make_points(values, statuses=None, picture=None, attention=None):
@@ -148,3 +151,29 @@ def test_a_long_trace_fits_and_a_plain_terminal_can_show_it(monkeypatch):
     assert text.isascii()
     assert max(map(len, text.splitlines()[3:14])) <= 40
     assert len(text.splitlines()) < 30
+
+
+def make_result(valence, faces):
+    facts = {"width": 20, "height": 20, "frames": 2, "duration": 1.0}
+    return Result("a.gif", "sta", "0.1.0", valence=valence, faces=faces, **facts)
+
+
+def test_a_trace_as_one_row_is_shown_by_its_valence(tmp_path):
+    frames = np.zeros((2, 20, 20, 3), np.uint8)
+    with Report(tmp_path / "r") as report:
+        report.add(make_result(0.25, 1), frames)
+        report.add(make_result(None, 0), frames)
+    page = (tmp_path / "r/index.html").read_text("utf-8")
+    assert "valence +0.25</p>" in page
+    assert "no face found</p>" in page
+    assert '<th scope="row">valence</th>' in page
+    assert 'width="125.0"' in page  # (0.25 + 1) / 2 of 200
+    assert "no training source" not in page
+    assert "Clips by" not in page
+    with_score, without = (attach_panel(frames[0], make_result(v, 1)) for v in (0.25, None))
+    assert len(with_score) > len(without)
+    style = Style(Stream())
+    assert "  valence +0.25\n" in format_chart(make_result(0.25, 1), style)
+    assert "  no face found\n" in format_chart(make_result(None, 0), style)
+    table = ResultTable(["a.gif"], (), style)
+    assert table.format_result(make_result(0.25, 1)).endswith("valence 0.25")

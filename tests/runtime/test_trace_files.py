@@ -82,32 +82,27 @@ def test_real_raters(data):
     assert found.raters["3"][1] == 0.1315
 
 
-class Flat:
-    def run(self, frames):
-        return {"valence": np.zeros((1, frames.shape[1]), np.float32)}
-
-
 def test_how_late_points_are():
-    """Frames arrive every 0.25 s; a clock that goes on by 10 ms at each look stands for the work."""
+    """Frames arrive every 0.25 s, and a run of the network takes 0.1 s: by a clock that stands in between."""
     now = [0.0]
 
-    def clock():
-        now[0] += 0.01
-        return now[0]
+    class Slow:
+        def run(self, frames):
+            now[0] += 0.1
+            return {"valence": np.zeros((1, frames.shape[1]), np.float32)}
 
     def frames(count):
         for k in range(count):
-            now[0] = 100 + k / 4
+            now[0] = max(now[0], 100 + k / 4)
             yield StreamFrame(np.zeros((4, 4, 3), np.uint8), k / 4, now[0])
 
     latency = Latency()
-    tracer = Tracer(Flat(), FaceStream(None, 4), TraceSettings(4, 2))
-    points = list(trace_stream(frames(7), tracer, latency, clock))
+    tracer = Tracer(Slow(), FaceStream(None, 4), TraceSettings(4, 2))
+    points = list(trace_stream(frames(7), tracer, latency, lambda: now[0]))
     assert [p.time for p in points] == [k / 4 for k in range(7)]
-    # Ticks 0 and 1 come with frame 4 (window 0 to 3), 2 and 3 with frame 6; 4 to 6 at the end: the clock was
-    # looked at twice for each push, and is looked at twice more.
-    expected = [1.02, 0.77, 1.02, 0.77, 0.54, 0.29, 0.04]
-    np.testing.assert_allclose(latency.seconds, expected, atol=1e-9)
-    assert latency.work == pytest.approx(0.01 * 8)
-    assert str(latency) == ("latency a tick: median 0.77 s, 95 % 1.02 s, most 1.02 s; computing 11 ms a tick")
+    # Ticks 0 and 1 come with frame 4 (window 0 to 3), 1 s and 0.75 s after their own, and the run; 2 and 3
+    # with frame 6. 4 to 6 come at the end, right after frame 6, with one more run.
+    np.testing.assert_allclose(latency.seconds, [1.1, 0.85, 1.1, 0.85, 0.7, 0.45, 0.2], atol=1e-9)
+    assert latency.work == pytest.approx(0.3)
+    assert str(latency) == "latency a tick: median 0.85 s, 95 % 1.10 s, most 1.10 s; computing 43 ms a tick"
     assert str(Latency()) == "no tick with a face"

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moodreel.cli.console import FAILED, complain, stop, write
+from moodreel.cli.console import FAILED, TERMINATED, complain, stop, write
 from moodreel.cli.faces import DETECTOR_HELP, parse_detector
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ def trace(
     for reason in failures:
         if reason is not None:
             complain(reason)
+    if signal.SIGTERM in take.signals:
+        raise typer.Exit(TERMINATED)
     if any(failures):
         raise typer.Exit(FAILED)
 
@@ -102,6 +104,7 @@ class _Taker:
         from moodreel.report.trace_figures import OVERLAY_TICKS, FaceStrip
 
         self.name = ""
+        self.signals: list[int] = []  # those that ended a stream
         self.points: list[TracePoint] = []
         self.strip: FaceStrip | None = FaceStrip() if with_faces else None
         self.shown: list[TracePoint] = []
@@ -204,11 +207,11 @@ def _follow(
         take.add(point)
         write(format_point(point, style) + "\n")
 
-    with _catch_interrupt() as is_over, open_stream(source) as stream:
+    with _catch_signals(take.signals), open_stream(source) as stream:
         take.name = stream.name
         complain(f"{stream.name}: Ctrl-C ends")
         try:
-            for point in trace_stream(stream.read(is_over), tracer, latency):
+            for point in trace_stream(stream.read(lambda: bool(take.signals)), tracer, latency):
                 show(point)
         except MediaError as error:
             failure = str(error)
@@ -228,20 +231,25 @@ def open_stream(source: str | int) -> Stream:
 
 
 @contextmanager
-def _catch_interrupt() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed: the first ends a stream in order, the second is as ever."""
-    pressed: list[bool] = []
+def _catch_signals(caught: list[int]) -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM end a stream in order; a second Ctrl-C or SIGTERM is as ever.
 
-    def note(*_: object) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(True)
+    Args:
+        caught: takes the number of the signal.
+    """
+    before: dict[int, Any] = {}
 
-    before = signal.signal(signal.SIGINT, note)
+    def note(number: int, _: object) -> None:
+        caught.append(number)
+        signal.signal(number, before[number])
+
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        before[kind] = signal.signal(kind, note)
     try:
-        yield lambda: bool(pressed)
+        yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _draw(take: _Taker, plot: Path | None, overlay: Path | None, ratings: Ratings | None) -> list[str | None]:

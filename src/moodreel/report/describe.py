@@ -33,15 +33,12 @@ def describe_result(result: Result, number: int, abstain: float | None = None) -
     """
     path = _clean_path(result.source)
     folder, slash, name = path.rpartition("/")
-    is_signed = bool(result.emotions)
+    is_trace = _is_trace(result)
+    is_signed = bool(result.emotions) or is_trace
     category = result.category
     chosen = "no category" if category is None else label_name(category)
-    if _is_valence_alone(result):
-        chosen = (
-            "no face found: no valence"
-            if result.valence is None
-            else f"valence {format_signed(result.valence)}"
-        )
+    if is_trace:
+        chosen = "no face found" if result.valence is None else f"valence {format_signed(result.valence)}"
     elif result.confidence is None and result.ok:
         chosen = "no category: no training source had any"
     elif category is None and abstain is not None and result.ok:
@@ -63,7 +60,7 @@ def describe_result(result: Result, number: int, abstain: float | None = None) -
         "has_attention": result.attention is not None,
         "facts": list(_list_facts(result)),
         "is_signed": is_signed,
-        "is_valence": _is_valence_alone(result),
+        "is_trace": is_trace,
         "groups": list(_group_scores(result)),
         "scene": _describe_scene(result),
         "has_box": result.faces is not None and result.scene is not None and len(result.scene.boxes) > 0,
@@ -81,13 +78,13 @@ def choose_columns(clips: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         clips: as :func:`describe_result` gives them.
     """
     read = [clip for clip in clips if clip["error"] is None]
-    is_valence = bool(read) and all(clip["is_valence"] for clip in read)
+    is_trace = bool(read) and all(clip["is_trace"] for clip in read)
     shown = {
-        "chosen": not is_valence,
-        "confidence": not is_valence,
+        "chosen": not is_trace,
+        "confidence": not is_trace,
         "valence": any(clip["valence"] is not None for clip in read) or not read,
         "arousal": any(clip["arousal"] is not None for clip in read),
-        "strongest": not is_valence,
+        "strongest": not is_trace,
     }
     return [
         {"key": key, "title": "category" if key == "chosen" else key, "is_number": key in _NUMBERS}
@@ -141,7 +138,7 @@ def _name_strongest(result: Result) -> str | None:
 def _group_scores(result: Result) -> Iterator[dict[str, Any]]:
     """The rows of the bar chart: emotions by quadrant with the quadrant's probability, or classes."""
     strongest = _name_strongest(result)
-    if _is_valence_alone(result):
+    if _is_trace(result):
         if result.valence is not None:
             yield {"title": None, "key": "q0", "share": None, "rows": [_make_valence_bar(result.valence)]}
         return
@@ -172,8 +169,8 @@ def _make_bar(name: str, score: float | None, is_signed: bool, strongest: str | 
     return bar
 
 
-def _is_valence_alone(result: Result) -> bool:
-    """Whether the system gives valence and nothing else (STA); None where no face was found."""
+def _is_trace(result: Result) -> bool:
+    """Whether the system gives valence and nothing else (STA)."""
     return result.ok and not result.emotions and not result.probabilities
 
 
@@ -215,7 +212,7 @@ def _describe_scene(result: Result) -> dict[str, Any] | None:
 def _draw_trace(result: Result) -> dict[str, Any] | None:
     """Valence along time as a line in a box of 1000 x 200, from -1 at the bottom to 1 at the top."""
     values, times = result.per_frame.get("valence"), result.per_frame.get("time_s")
-    if not _is_valence_alone(result) or values is None or times is None or len(values) < 2:
+    if not _is_trace(result) or values is None or times is None or len(values) < 2:
         return None
     end = max(result.duration or 0.0, float(times[-1]))
     points = list(_thin_trace(values, times / end))

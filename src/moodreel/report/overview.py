@@ -36,7 +36,7 @@ class Overview:
         self._errors: list[dict[str, Any]] = []
         self._first: dict[str, Any] | None = None
         self._models: dict[str, None] = {}
-        self._is_signed = self._has_attention = self._has_moments = self._is_valence = False
+        self._is_signed = self._has_attention = self._has_moments = self._is_trace = False
 
     def add(self, clip: dict[str, Any]) -> None:
         """Counts one clip, as :func:`describe_result` gives it, with its page."""
@@ -59,8 +59,8 @@ class Overview:
         self._is_signed |= clip["is_signed"]
         self._has_attention |= clip["has_attention"]
         self._has_moments |= bool(clip["scene"] and clip["scene"]["bars"])
-        self._is_valence |= clip["is_valence"]
-        if clip["is_valence"] and clip["valence"] is not None:
+        self._is_trace |= clip["is_trace"]
+        if clip["is_trace"] and clip["valence"] is not None:
             least, most, total, count = self._valence
             value = clip["valence"]
             self._valence = (min(least, value), max(most, value), total + value, count + 1)
@@ -104,7 +104,7 @@ class Overview:
             "is_signed": self._is_signed,
             "has_attention": self._has_attention,
             "has_moments": self._has_moments,
-            "is_valence": self._is_valence,
+            "is_trace": self._is_trace,
             "valence": self._describe_valence(),
             "rows": rows,
             "is_quadrants": set(self._classes) == set(QUADRANTS),

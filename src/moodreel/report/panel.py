@@ -61,10 +61,8 @@ _Line = tuple[str, float | None, bool, str]
 
 
 def _list_lines(result: Result, note: str | None) -> tuple[_Line, ...]:
-    signed = bool(result.emotions)
-    scores = result.emotions or result.probabilities
-    if not scores and result.valence is not None:
-        signed, scores = True, {"valence": result.valence}
+    signed = bool(result.emotions) or not result.probabilities
+    scores = result.emotions or result.probabilities or {"valence": result.valence}  # sta has no other
     known = sorted(((v, k) for k, v in scores.items() if v is not None), key=lambda pair: -pair[0])
     lines: list[_Line] = []
     if signed and result.confidence is not None:

@@ -72,5 +72,7 @@ def trace_stream(
 
     for frame in frames:
         arrivals.append((frame.time, frame.arrived))
-        yield from note(tracer.push(frame.pixels, frame.time), clock())
-    yield from note(tracer.finish(), clock())
+        began = clock()
+        yield from note(tracer.push(frame.pixels, frame.time), began)
+    began = clock()
+    yield from note(tracer.finish(), began)

@@ -102,7 +102,8 @@ class StreamCache:
         finder: FaceFinder,
         with_maps: bool = False,
     ) -> None:
-        self.extractors = extractors.eval().to(memory_format=torch.channels_last)  # quicker on CPUs
+        self.extractors = extractors.eval()
+        self.extractors.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # quicker on CPUs
         self.settings = settings
         self.finder = finder
         self.with_maps = with_maps
