@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from moodreel.emotions import CIRCUMPLEX, QUADRANT_OF, QUADRANTS
-from moodreel.report.colours import label_name
+from moodreel.report.colours import find_quadrant, label_name
 from moodreel.report.scene import MOST_BARS, lay_bars
 from moodreel.report.scene_text import format_share, name_face, tell_apart, tell_moment, tell_scene
 from moodreel.report.terminal import clean
@@ -95,7 +95,7 @@ def choose_columns(clips: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def key_of(name: str | None) -> str:
     """Class of the style sheet for a quadrant, an emotion, or anything else."""
-    return KEYS.get(QUADRANT_OF.get(name or "", name or ""), "q0")
+    return KEYS.get(find_quadrant(name or "") or name or "", "q0")
 
 
 def _clean_path(source: str) -> str:
@@ -119,7 +119,7 @@ def _list_facts(result: Result) -> Iterator[tuple[str, str]]:
     if result.faces is not None:
         yield "faces", f"{result.faces}"
     if result.scene is not None and result.scene.face is not None:
-        yield "read", name_face(result) or "whole frame"
+        yield "read", name_face(result) or "the whole frame"
         yield "seen", f"{format_share(result.scene.share)} of instants"
     yield "model", f"{clean(result.model)} {clean(result.model_version)}"
 

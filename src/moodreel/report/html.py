@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from moodreel.emotions import QUADRANTS
 from moodreel.errors import SettingsError
 from moodreel.report.colours import NEUTRAL, PALETTE
-from moodreel.report.describe import KEYS, describe_result, format_signed, choose_columns
+from moodreel.report.describe import KEYS, choose_columns, describe_result, format_signed
 from moodreel.report.overlay import OverlaySettings, describe_error, encode_overlay
 from moodreel.report.overview import Overview
 from moodreel.types import Result

@@ -118,7 +118,7 @@ def draw_box(frame: UInt8Array, box: FloatArray, label: str) -> UInt8Array:
     Args:
         frame: [H, W, 3] uint8.
         box: [4] left, top, right, bottom, 0-1 of the frame; what reaches beyond it is drawn at its edge.
-        label: what stands on a tag above the box, or inside it where there is no room.
+        label: what stands on a tag above the box; where there is no room below it, else inside.
 
     Returns:
         [H, W, 3] uint8, a new array. The outermost pixels of the box are light.
@@ -142,7 +142,8 @@ def draw_box(frame: UInt8Array, box: FloatArray, label: str) -> UInt8Array:
     tag = (round(last - first) + 8, round(below - above) + 6)
     at = max(0, min(left, width - tag[0]))
     if tag[0] <= width and tag[1] <= height:
-        over = top - tag[1] if top >= tag[1] else min(top, height - tag[1])
+        places = (top - tag[1], bottom + 1, min(top, height - tag[1]))
+        over = next(y for y in places if 0 <= y <= height - tag[1])
         draw.rectangle((at, over, at + tag[0] - 1, over + tag[1] - 1), fill=LIGHT)
         draw.text((at + 4 - first, over + 3 - above), label, fill=_DARK, font=font)
     pixels: UInt8Array = np.array(image)
@@ -162,9 +163,10 @@ def attach_strip(frame: UInt8Array, bars: Bars, cursor: float) -> UInt8Array:
     """
     width = frame.shape[1]
     strip = _draw_strip(bars, width).copy()
-    column = min(int(cursor * width), width - 1)
-    strip[1:, max(0, column - 1) : column + 2] = _DARK
-    strip[1:, column] = LIGHT
+    thick = 2 if width >= 320 else 1
+    column = min(int(cursor * width), width - thick)
+    strip[1:, max(0, column - 1) : column + thick + 1] = _DARK
+    strip[1:, column : column + thick] = LIGHT
     return np.concatenate([frame, strip])
 
 

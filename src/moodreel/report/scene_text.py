@@ -43,12 +43,12 @@ def tell_scene(result: Result) -> str | None:
 
 
 def tell_moment(scene: SceneReading) -> str | None:
-    """The moment that was attended to most, beside an even share; None where there is no choice."""
+    """The moment that was attended to most, beside an even share; None where there was no choice."""
     if scene.moments is None or scene.moment_times is None or len(scene.moments) < 2:
         return None
     best = int(scene.moments.argmax())
     share, even = format_share(float(scene.moments[best])), format_share(1 / len(scene.moments))
-    return f"attended to most: {float(scene.moment_times[best]):.2f} s, {share} (an even share is {even})"
+    return f"most at {float(scene.moment_times[best]):.2f} s: {share} (even share {even})"
 
 
 def format_share(share: float) -> str:

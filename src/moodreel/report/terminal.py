@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
 
-from moodreel.emotions import QUADRANT_OF
-from moodreel.report.colours import PALETTE
+from moodreel.report.colours import PALETTE, find_quadrant
 from moodreel.report.scene_text import tell_apart, tell_moment, tell_scene
 
 if TYPE_CHECKING:  # numpy stays out of the verbs that only print
@@ -107,11 +106,13 @@ def format_chart(result: Result, style: Style, abstain: float | None = None) -> 
     if scores and any(value is not None for value in position.values()):
         texts = [f"{name} {value:+.2f}" for name, value in position.items() if value is not None]
         lines.append(f"  {', '.join(texts)}")
-    told = [tell_scene(result), None if result.scene is None else tell_moment(result.scene)]
-    if told == [None, None] and result.faces is not None:
+    if (told := tell_scene(result)) is not None:
+        lines.append(f"  {clean(told)}")
+    elif result.faces is not None:
         count = "no face" if result.faces == 0 else f"{result.faces} face{'s' if result.faces > 1 else ''}"
-        told = [f"{count} found"]
-    lines += [f"  {clean(text)}" for text in told if text is not None]
+        lines.append(f"  {count} found")
+    if result.scene is not None and (moment := tell_moment(result.scene)) is not None:
+        lines.append(f"  moments attended to: {moment}")
     if signed and all(p is None for p in result.probabilities.values()):
         lines.append(style.paint("  no category: no training source had any", "dim"))
     return "\n".join(lines) + "\n"
@@ -127,11 +128,11 @@ def _format_bar(name: str, score: float, signed: bool, style: Style) -> str:
     label = f"  {name:<13} {score:+.2f}  " if signed else f"  {name:<13} {score:5.2f}  "
     room = min(style.width, 100) - len(label) - 1
     if not signed:
-        return (label + style.paint(_draw(score, room, style), QUADRANT_OF.get(name))).rstrip()
+        return (label + style.paint(_draw(score, room, style), find_quadrant(name))).rstrip()
     room //= 2  # from -1 at the left to 1; the axis marks 0
     share = min(max(score + 1, 0.0), 2.0)
     left, right = _draw(min(share, 1.0), room, style), _draw(max(share - 1, 0.0), room, style)
-    colour = QUADRANT_OF.get(name)
+    colour = find_quadrant(name)
     padding = " " * (room - len(left))
     return label + style.paint(left, colour) + padding + style.axis + style.paint(right, colour)
 
