@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from moodreel.emotions import EKMAN_7, GIFGIF_17, QUADRANTS, locate_on_circumplex
-from moodreel.types import Result
+from moodreel.emotions import EKMAN_7, GIFGIF_17, MEC_8, QUADRANTS, locate_on_circumplex
+from moodreel.types import Result, SceneReading
 
 
 def make_result(source, size=(20, 20), frames=2, duration=1.0, emotions=None, attention=None, **changes):
@@ -49,3 +49,26 @@ def peak_at(row, column, size=7, count=4):
     attention = np.zeros((count, size, size), np.float32)
     attention[:, row, column] = 1
     return attention
+
+
+def make_scene(source, scene=None, faces=1, **changes):
+    """A result of caca-rnn: a face seen at 0.0 and 0.2 of 1 s, moving right; moments at 0, 0.2 ... 0.8 s."""
+    shares = dict(zip(MEC_8, (0.5, 0.2, 0.1, 0.1, 0.05, 0.05, 0.0, 0.0), strict=True))
+    scene = SceneReading(**{**SEEN, **(scene or {})})
+    facts = {"width": 20, "height": 20, "frames": 2, "duration": 1.0, "faces": faces, "scene": scene}
+    facts |= {"category": "happy", "confidence": 0.5, "probabilities": shares}
+    return Result(str(source), "caca-rnn", "0.1.0", **{**facts, **changes})
+
+
+SEEN = {
+    "share": 0.4,
+    "face": 0,
+    "times": np.array([0.0, 0.2]),
+    "boxes": np.array([[0.1, 0.2, 0.3, 0.6], [0.3, 0.2, 0.5, 0.6]]),
+    "moment_times": np.array([0.0, 0.2, 0.4, 0.6, 0.8]),
+    "moments": np.array([0.1, 0.5, 0.2, 0.2, 0.0]),
+}
+NO_FACE = {
+    "share": 0.0, "face": None, "times": np.zeros(0), "boxes": np.zeros((0, 4)), "moments": None,
+    "moment_times": None, "reason": "no face was found: read from the scene alone",
+}  # fmt: skip

@@ -277,6 +277,7 @@ def test_the_overview_is_bounded():
         "chosen": "x",
         "error": None,
     }
+    clip |= {"face": None, "scene": None, "is_trace": False}
     clip |= {"category": "x", "facts": [("model", "m")], "classes": [], "is_signed": True}
     clip |= {"has_attention": True, "valence": 0.1, "arousal": 0.05}
     for _ in range(9000):

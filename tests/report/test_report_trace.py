@@ -167,13 +167,15 @@ def test_a_trace_as_one_row_is_shown_by_its_valence(tmp_path):
     assert "valence +0.25</p>" in page
     assert "no face found</p>" in page
     assert '<th scope="row">valence</th>' in page
-    assert 'width="125.0"' in page  # (0.25 + 1) / 2 of 200
+    assert '<rect x="100" y="1.5" width="25.0"' in page  # from 0 on, in the middle of 200
     assert "no training source" not in page
     assert "Clips by" not in page
     with_score, without = (attach_panel(frames[0], make_result(v, 1)) for v in (0.25, None))
     assert len(with_score) > len(without)
     style = Style(Stream())
-    assert "  valence +0.25\n" in format_chart(make_result(0.25, 1), style)
+    room = 28  # on either side of the axis, of 80 columns
+    bar = " " * room + "│" + "█" * 7
+    assert f"  valence       +0.25  {bar}\n" in format_chart(make_result(0.25, 1), style)
     assert "  no face found\n" in format_chart(make_result(None, 0), style)
     table = ResultTable(["a.gif"], (), style)
     assert table.format_result(make_result(0.25, 1)).endswith("valence 0.25")

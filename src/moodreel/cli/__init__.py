@@ -137,8 +137,14 @@ def predict(
     overlay_format: Annotated[
         str | None, typer.Option(metavar="KIND", help="Of --overlay: gif (default), webp or mp4.")
     ] = None,
+    detector: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Of caca-rnn and sta: " + faces.DETECTOR_HELP)
+    ] = None,
+    every_face: Annotated[
+        bool, typer.Option("--every-face", help="Of caca-rnn: a row for each face, not for the main one.")
+    ] = False,
 ) -> None:
-    """Read emotion in clips: one row a clip.
+    """Read emotion in clips: one row a clip (a face, with --every-face).
 
     One file prints a chart, several print a table; --out writes all scores of all of them.
     """
@@ -156,8 +162,11 @@ def predict(
             stop(fault)
     from moodreel.runtime.recognizer import load
 
+    settings = faces.parse_detector(detector or "auto")
+    if detector is not None or every_face:
+        faces.check_faces(model, detector, every_face)
     inputs = collect(paths)
-    recognizer = load(model)
+    recognizer = load(model, detector=settings, every_face=every_face)
     with ExitStack() as stack:
         draw: Draw = lambda _: []  # noqa: E731
         if is_drawn:
@@ -187,18 +196,20 @@ def _check_out(path: Path) -> None:
 
 
 def _predict_one(recognizer: Recognizer, path: str, abstain: float | None, draw: Draw) -> int:
-    """Prints a chart. Returns 1 when the input failed, or a picture of it."""
+    """Prints a chart, with --every-face one a face. Returns how many of them failed, or a picture of them."""
     from moodreel.report.terminal import Style, format_chart
 
-    result = next(recognizer.map([path], workers=1, abstain=abstain))  # fails as it would among many
-    problems = draw(result)
-    if result.error is not None:
-        complain(f"{result.source}: {result.error}")
-        return 1
-    write(format_chart(result, Style(sys.stdout), abstain))
-    for problem in problems:
-        complain(f"{result.source}: {problem}")
-    return len(problems)
+    failed = 0
+    # as among many, so that it fails alike; a trace is drawn wherever there is one
+    results = recognizer.map([path], workers=1, per_frame=recognizer.info.system == "sta", abstain=abstain)
+    for place, result in enumerate(results):
+        problems = draw(result)
+        if result.error is None:
+            write(("\n" if place else "") + format_chart(result, Style(sys.stdout), abstain))
+        for problem in problems if result.error is None else [result.error]:
+            complain(f"{result.source}: {problem}")
+            failed += 1
+    return failed
 
 
 def _predict_many(
@@ -211,7 +222,7 @@ def _predict_many(
     abstain: float | None,
     draw: Draw,
 ) -> int:
-    """Prints or writes a row an input. Returns how many failed, or a picture of them."""
+    """Prints or writes a row an input, or several. Returns how many failed, or a picture of them."""
     from moodreel.report.terminal import Progress, ResultTable, Style
     from moodreel.runtime.engine import count_cores
     from moodreel.runtime.table import SCHEMA_VERSION, format_json, list_columns, make_row, open_table
@@ -219,8 +230,11 @@ def _predict_many(
     info = recognizer.info
     columns = list_columns(info.system, per_frame)
     style = Style(sys.stdout)
-    printed = None if as_json or out is not None else ResultTable(paths, info.labels.categories, style)
-    done = failed = undrawn = 0
+    printed = None
+    if not as_json and out is None:
+        printed = ResultTable(paths, info.labels.categories, style, recognizer.every_face)
+    rows = done = failed = undrawn = 0
+    before: str | None = None
     with ExitStack() as stack:
         writer = None
         if out is not None:
@@ -232,7 +246,8 @@ def _predict_many(
         if printed is not None:
             write(printed.format_header() + "\n")
         workers = workers or min(8, count_cores())
-        results = recognizer.map(paths, workers=workers, per_frame=per_frame, abstain=abstain)
+        is_traced = per_frame or info.system == "sta"  # a report draws the trace
+        results = recognizer.map(paths, workers=workers, per_frame=is_traced, abstain=abstain)
         for result in _closing(results, stack):
             row = make_row(result, columns)
             if writer is not None:
@@ -245,12 +260,15 @@ def _predict_many(
                 progress.clear()
                 complain(f"{result.source}: {problem}")
                 undrawn += 1
-            done += 1
+            rows += 1
+            done += result.source != before  # a clip of several faces has as many rows, one after another
+            before = result.source
             failed += not result.ok
             progress.update(done, failed)
     if out is not None:
+        of = f" of {done} inputs" if rows > done else ""
         told = f", {failed} failed" if failed else ""
-        complain(f"{done} rows{told}: {out} (schema {SCHEMA_VERSION})")
+        complain(f"{rows} rows{of}{told}: {out} (schema {SCHEMA_VERSION})")
     return failed + undrawn
 
 

@@ -1,4 +1,4 @@
-"""The verb that looks for faces: keypoints."""
+"""The verb that looks for faces: keypoints; and how other verbs are told to look for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ import typer
 from moodreel.cli.console import FAILED, collect, complain, stop, write
 
 if TYPE_CHECKING:
+    from moodreel.faces.detect import DetectorSettings
     from moodreel.runtime.keypoints import KeypointRow
+
+DETECTOR_HELP = "auto (dlib, else mediapipe), dlib, mediapipe, keypoints:PATH, or frame (the whole frame)."
+"""Of ``--detector``, as :func:`parse_detector` reads it."""
 
 
 def keypoints(
@@ -122,3 +126,39 @@ def _print_rows(rows: Iterable[KeypointRow], inputs: list[str]) -> Counter[str]:
         progress.update(done, counts["failed"])
     progress.clear()
     return counts
+
+
+def parse_detector(text: str) -> DetectorSettings | None:
+    """What ``--detector`` stands for; None is the whole frame.
+
+    Raises:
+        SettingsError: no such detector.
+    """
+    from moodreel.errors import SettingsError
+    from moodreel.faces.detect import DetectorSettings
+
+    kind, _, path = text.partition(":")
+    if kind == "keypoints" and path:
+        if not Path(path).exists():
+            stop(f"--detector {text}: no such file or folder")
+        return DetectorSettings("openpose", Path(path))
+    if text == "frame":
+        return None
+    if text not in ("auto", "dlib", "mediapipe"):
+        raise SettingsError("detector", text, "auto, dlib, mediapipe, keypoints:PATH or frame")
+    return DetectorSettings(text)
+
+
+def check_faces(model: str, detector: str | None, every_face: bool) -> None:
+    """Stops where ``--detector`` or ``--every-face`` was given to a model that looks for no faces.
+
+    Raises:
+        BundleError: there is no such model.
+    """
+    from moodreel.runtime.bundle import read_bundle
+
+    system = read_bundle(model).info.system
+    if every_face and system != "caca-rnn":
+        stop(f"--every-face: only with a model of the system caca-rnn; {model} is of {system}")
+    if detector is not None and system not in ("caca-rnn", "sta"):
+        stop(f"--detector {detector}: {model} is of the system {system}, which looks for no faces")

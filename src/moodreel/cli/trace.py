@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from moodreel.cli.console import FAILED, TERMINATED, complain, stop, write
+from moodreel.cli.faces import DETECTOR_HELP, parse_detector
 
 if TYPE_CHECKING:
-    from moodreel.faces.detect import DetectorSettings
     from moodreel.media.stream import Stream
     from moodreel.report.trace_figures import FaceStrip
     from moodreel.runtime.trace import TracePoint
@@ -42,10 +42,7 @@ def trace(
     model: Annotated[str, typer.Option(metavar="NAME|BUNDLE", help="A bundle of the system sta.")] = "sta",
     detector: Annotated[
         str,
-        typer.Option(
-            metavar="KIND",
-            help="auto (dlib, else mediapipe), dlib, mediapipe, keypoints:PATH, or frame (the whole frame).",
-        ),
+        typer.Option(metavar="KIND", help=DETECTOR_HELP),
     ] = "auto",
     camera: Annotated[
         int | None, typer.Option(metavar="N", help="Read camera N instead of a file; Ctrl-C ends.")
@@ -93,27 +90,6 @@ def trace(
         raise typer.Exit(TERMINATED)
     if any(failures):
         raise typer.Exit(FAILED)
-
-
-def parse_detector(text: str) -> DetectorSettings | None:
-    """What ``--detector`` stands for; None is the whole frame.
-
-    Raises:
-        SettingsError: no such detector.
-    """
-    from moodreel.errors import SettingsError
-    from moodreel.faces.detect import DetectorSettings
-
-    kind, _, path = text.partition(":")
-    if kind == "keypoints" and path:
-        if not Path(path).exists():
-            stop(f"--detector {text}: no such file or folder")
-        return DetectorSettings("openpose", Path(path))
-    if text == "frame":
-        return None
-    if text not in ("auto", "dlib", "mediapipe"):
-        raise SettingsError("detector", text, "auto, dlib, mediapipe, keypoints:PATH or frame")
-    return DetectorSettings(text)
 
 
 class _Taker:

@@ -40,9 +40,24 @@ NEUTRAL = Colour("0", "#6a7078", "#9aa1ab", "o")
 """Of what belongs to no quadrant."""
 
 
+CLASS_QUADRANTS: Mapping[str, str] = {
+    "happy": "pleasure_arousal",
+    "angry": "misery_arousal",
+    "worried": "misery_arousal",
+    "anxious": "misery_arousal",
+    "sad": "misery_sleepiness",
+}
+"""Quadrant of the classes of MEC 2017 that are no emotion of GIFGIF: for their colour, no score follows."""
+
+
+def find_quadrant(name: str) -> str | None:
+    """The quadrant of an emotion or a class; None where it belongs to none."""
+    return QUADRANT_OF.get(name, CLASS_QUADRANTS.get(name))
+
+
 def find_colour(name: str) -> Colour:
     """The colour of a quadrant, of an emotion (its quadrant's), or of anything else (neutral)."""
-    return PALETTE.get(QUADRANT_OF.get(name, name), NEUTRAL)
+    return PALETTE.get(find_quadrant(name) or name, NEUTRAL)
 
 
 def label_name(name: str) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from moodreel.emotions import QUADRANTS
 from moodreel.errors import SettingsError
 from moodreel.report.colours import NEUTRAL, PALETTE
-from moodreel.report.describe import KEYS, describe_result, format_signed
+from moodreel.report.describe import KEYS, choose_columns, describe_result, format_signed
 from moodreel.report.overlay import OverlaySettings, describe_error, encode_overlay
 from moodreel.report.overview import Overview
 from moodreel.types import Result
@@ -154,7 +154,8 @@ class Report:
         self._clips.close()
         clips, self._clips = Path(self._clips.name), None
         listed = self._draft("list")
-        text = self._templates.get_template("list.html").render(clips=self._listed)
+        columns = choose_columns(self._listed)
+        text = self._templates.get_template("list.html").render(clips=self._listed, columns=columns)
         listed.write_text(text if self._overview.total > 1 else "", encoding="utf-8")
         self._pages.append((listed, clips))
         self._listed = []

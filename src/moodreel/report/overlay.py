@@ -1,4 +1,6 @@
-"""The animation with the attention as heat over it and the strongest scores beside it, in true time.
+"""The animation with what the model looked at and the strongest scores beside it, in true time.
+
+Attention lies over the picture as heat; of CACA-RNN, the face has a box and the scene's moments a strip.
 
 Frames are decoded, drawn and encoded one after another: never more than one of them is held.
 """
@@ -27,6 +29,8 @@ from moodreel.media import (
 )
 from moodreel.report.heat import blend_heat, interpolate_attention, scale_attention
 from moodreel.report.panel import attach_panel
+from moodreel.report.scene import attach_strip, draw_box, lay_bars, place_boxes
+from moodreel.report.scene_text import name_face, tell_apart
 from moodreel.types import FloatArray, Result, UInt8Array
 
 FORMATS = ("gif", "webp", "mp4")
@@ -51,7 +55,7 @@ class OverlaySettings:
             A tiny picture grows by a whole factor.
         seconds: of the clip, from its start, at most.
         frames: at most; of more, every second, third, ... stays and lasts as long as those it stands for.
-        panel: whether the strongest scores stand beside the picture.
+        panel: whether the strongest scores stand beside the picture, and the moments of a scene below it.
         quality: of WebP, 0 to 100.
         effort: of WebP, 0 (quick) to 6 (small).
     """
@@ -156,7 +160,7 @@ def draw_overlay(
         media: the input, opened.
         plan: which frames.
         side: of the picture, in pixels; the longer one, at most.
-        panel: whether the strongest scores stand beside it.
+        panel: whether the strongest scores stand beside it, and the moments of a scene below it.
 
     Yields:
         [H, W, 3] uint8, one a planned frame, all of one size.
@@ -168,14 +172,29 @@ def draw_overlay(
     strongest = 0.0 if result.attention is None else float(result.attention.max())
     middles = plan.starts + plan.durations / 2
     weights = interpolate_attention(result, middles)
-    for (_, frame), weight in zip(media.read_resized(plan.indices, (height, width)), weights, strict=True):
+    boxes = _place_boxes(result, media, plan)
+    bars = lay_bars(result.scene, plan.total) if panel else None
+    frames = media.read_resized(plan.indices, (height, width))
+    for (_, frame), weight, box, start in zip(frames, weights, boxes, plan.starts, strict=True):
         if factor > 1:
             frame = np.repeat(np.repeat(frame, factor, axis=0), factor, axis=1)
         if weight is not None:
             frame = blend_heat(frame, scale_attention(weight, strongest))
+        if box is not None:
+            frame = draw_box(frame, box, name_face(result) or "face")
+        if bars is not None:
+            frame = attach_strip(frame, bars, float(start) / plan.total if plan.total > 0 else 0.0)
         if panel:
             frame = attach_panel(frame, result, plan.note)
         yield frame
+
+
+def _place_boxes(result: Result, media: Media, plan: Plan) -> list[FloatArray | None]:
+    """The face's box in each planned frame; None where there is none. The whole frame gets no box."""
+    if result.scene is None or result.faces is None:
+        return [None] * len(plan.indices)
+    boxes = place_boxes(result.scene, media.timeline.starts, plan.indices)
+    return [None if np.isnan(box).any() else box for box in boxes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +255,8 @@ def write_overlay(
     """Writes an overlay: every frame of the clip with its own duration, within the bounds of the settings.
 
     Args:
-        result: of one input, without an error. Without attention (``face``) the picture stays as it is.
+        result: of one input, without an error. Without attention (``face``) the picture stays as it is; of
+            ``caca-rnn`` it shows the face that was read.
         path: ends in one of :data:`FORMATS`; the file appears whole or not at all. GIF and WebP loop as the
             clip says, and for ever where it does not say.
         source: as in :func:`moodreel.media.open_media`; None is the path ``result.source``.
@@ -278,7 +298,7 @@ def _thin_plan(plan: Plan) -> Plan:
     return replace(plan, indices=indices, starts=plan.starts[chosen], durations=plan.durations[chosen])
 
 
-def name_overlay(source: str, kind: str) -> str:
+def name_overlay(source: str, kind: str, face: int | None = None) -> str:
     """The file name of an overlay: the input's own name and eight digits that stand for its whole path.
 
     It depends on nothing else, so two inputs never share one and a second run finds it again.
@@ -286,13 +306,15 @@ def name_overlay(source: str, kind: str) -> str:
     Args:
         source: ``path`` of the row.
         kind: one of :data:`FORMATS`.
+        face: of a clip with several faces: which one was read.
     """
     digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:8]
     stem = Path(source).stem
     kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in stem).strip("._")
     while len(kept.encode("utf-8", "replace")) > 100:
         kept = kept[:-1]
-    return f"{kept or 'clip'}-{digest}.{kind}"
+    which = "" if face is None else f"-face{face}"
+    return f"{kept or 'clip'}{which}-{digest}.{kind}"
 
 
 class OverlayFolder:
@@ -326,7 +348,7 @@ class OverlayFolder:
         """
         if not result.ok:
             return []
-        path = self.folder / name_overlay(result.source, self._kind)
+        path = self.folder / name_overlay(result.source, self._kind, tell_apart(result))
         try:
             write_overlay(result, path, source, self._settings)
         except Exception as error:  # one bad overlay among thousands must not end the run

@@ -7,7 +7,7 @@ from typing import Any
 
 from moodreel.emotions import QUADRANTS
 from moodreel.report.colours import label_name
-from moodreel.report.describe import key_of
+from moodreel.report.describe import format_signed, key_of
 
 MOST_POINTS = 2000
 """Points in the scatter; of more clips, every second, fourth, ... is drawn."""
@@ -20,11 +20,13 @@ class Overview:
     """Grows with the clips; its memory does not.
 
     Attributes:
-        total: clips so far.
+        total: results so far; a clip whose faces were read one by one has several.
     """
 
     def __init__(self) -> None:
-        self.total = 0
+        self.total = self._clips = 0
+        self._faces: tuple[str, set[int | None]] = ("", set())  # path of the clip in work, its faces so far
+        self._valence: tuple[float, float, float, int] = (1.0, -1.0, 0.0, 0)  # least, most, sum, number
         self._failed = 0
         self._counts: Counter[str | None] = Counter()
         self._classes: dict[str, bool] = {}
@@ -34,12 +36,18 @@ class Overview:
         self._errors: list[dict[str, Any]] = []
         self._first: dict[str, Any] | None = None
         self._models: dict[str, None] = {}
-        self._is_signed = self._has_attention = False
+        self._is_signed = self._has_attention = self._has_moments = self._is_trace = False
 
     def add(self, clip: dict[str, Any]) -> None:
         """Counts one clip, as :func:`describe_result` gives it, with its page."""
         self.total += 1
-        place = {key: clip[key] for key in ("number", "page", "path", "name", "key", "chosen")}
+        path, faces = self._faces
+        if clip["face"] is None or clip["path"] != path or clip["face"] in faces:
+            self._clips += 1
+            self._faces = (clip["path"], {clip["face"]})
+        else:
+            faces.add(clip["face"])
+        place = {key: clip[key] for key in ("number", "page", "path", "name", "face", "key", "chosen")}
         self._first = self._first or {**place, "error": clip["error"]}
         self._models[dict(clip["facts"])["model"]] = None
         if clip["error"] is not None:
@@ -50,6 +58,12 @@ class Overview:
         self._counts[clip["category"]] += 1
         self._is_signed |= clip["is_signed"]
         self._has_attention |= clip["has_attention"]
+        self._has_moments |= bool(clip["scene"] and clip["scene"]["bars"])
+        self._is_trace |= clip["is_trace"]
+        if clip["is_trace"] and clip["valence"] is not None:
+            least, most, total, count = self._valence
+            value = clip["valence"]
+            self._valence = (min(least, value), max(most, value), total + value, count + 1)
         for name, share in clip["classes"]:
             self._classes[name] = self._classes.get(name, False) or share is not None
         if clip["valence"] is not None and clip["arousal"] is not None:
@@ -84,10 +98,14 @@ class Overview:
         ]
         return {
             "total": self.total,
+            "clips": self._clips,
             "read": read,
             "failed": self._failed,
             "is_signed": self._is_signed,
             "has_attention": self._has_attention,
+            "has_moments": self._has_moments,
+            "is_trace": self._is_trace,
+            "valence": self._describe_valence(),
             "rows": rows,
             "is_quadrants": set(self._classes) == set(QUADRANTS),
             "points": points,
@@ -97,6 +115,14 @@ class Overview:
             "first": self._first,
             "models": list(self._models),
         }
+
+    def _describe_valence(self) -> str | None:
+        """Of a system that gives nothing else: its range and mean, in words."""
+        least, most, total, count = self._valence
+        if not count:
+            return None
+        told = " to ".join(dict.fromkeys((format_signed(least), format_signed(most))))
+        return f"Valence {told}, mean {format_signed(total / count)}"
 
 
 def _round_up(value: float) -> float:

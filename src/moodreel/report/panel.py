@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from moodreel.report.colours import NEUTRAL, find_colour, label_name
+from moodreel.report.scene_text import tell_scene
 from moodreel.types import Result, UInt8Array
 
 TOP = 5
@@ -69,9 +71,21 @@ def _list_lines(result: Result, note: str | None) -> tuple[_Line, ...]:
             (f"{label_name(result.category or 'none')}  {result.confidence:.2f}", None, True, colour)
         )
     lines += [(label_name(name), score, signed, find_colour(name).dark) for score, name in known[:TOP]]
-    if note:
-        lines.append((note, None, True, _DIM))
+    lines += [(text, None, True, _DIM) for text in (tell_scene(result), note) if text]
     return tuple(lines)
+
+
+def _wrap_notes(lines: tuple[_Line, ...], fits: Callable[[str], bool]) -> Iterator[_Line]:
+    """Cuts notes that are too long between words."""
+    for text, score, signed, colour in lines:
+        part = ""
+        for word in text.split(" ") if score is None and colour == _DIM else ():
+            if part and not fits(f"{part} {word}"):
+                yield part, score, signed, colour
+                part = word
+            else:
+                part = f"{part} {word}" if part else word
+        yield part or text, score, signed, colour
 
 
 @lru_cache(maxsize=4)
@@ -81,6 +95,7 @@ def _draw_panel(lines: tuple[_Line, ...], width: int, least_height: int, zoom: f
     size = round(13 * zoom)
     step, edge = round(size * 1.5), round(size * 0.75)
     font: Any = ImageFont.load_default(size)
+    lines = tuple(_wrap_notes(lines, lambda text: font.getlength(text) <= width - 2 * edge))
     height = max(least_height, step * len(lines) + 2 * edge)
     image = Image.new("RGB", (width, height), GROUND)
     draw = ImageDraw.Draw(image)

@@ -11,13 +11,14 @@ import textwrap
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import IO, TYPE_CHECKING, Any
 
-from moodreel.emotions import QUADRANT_OF
-from moodreel.report.colours import PALETTE
+from moodreel.report.colours import PALETTE, find_quadrant
+from moodreel.report.scene_text import tell_apart, tell_moment, tell_scene
 
 if TYPE_CHECKING:  # numpy stays out of the verbs that only print
-    from moodreel.types import Result
+    from moodreel.types import FloatArray, Result
 
 COLOURS: Mapping[str, str] = {
     **{name: colour.ansi for name, colour in PALETTE.items()},
@@ -26,6 +27,10 @@ COLOURS: Mapping[str, str] = {
     "error": "31",
 }
 """ANSI codes of the four quadrants and of the text around them."""
+
+
+LEAST_REACH = 0.1
+"""Height of a valence curve's range, at least: noise must not look like a mood."""
 
 
 class Style:
@@ -38,6 +43,7 @@ class Style:
         is_terminal: whether a person looks at it.
         width: columns of the terminal, 80 where there is none.
         block, half, axis, cut: characters to draw with.
+        steps: characters of a small curve, lowest first.
     """
 
     def __init__(self, stream: IO[str]) -> None:
@@ -47,6 +53,7 @@ class Style:
         self.width = max(40, shutil.get_terminal_size((80, 24)).columns)
         is_unicode = (getattr(stream, "encoding", None) or "ascii").lower().startswith("utf")
         self.block, self.half, self.axis, self.cut = "█▌│…" if is_unicode else "#||~"
+        self.steps = "▁▂▃▄▅▆▇█" if is_unicode else "_.-^"
 
     def paint(self, text: str, colour: str | None) -> str:
         """The text in a colour of :data:`COLOURS`, where colours are on."""
@@ -57,7 +64,8 @@ class Style:
 def format_chart(result: Result, style: Style, abstain: float | None = None) -> str:
     """One result as a bar chart: strongest score first, a bar's colour that of its quadrant.
 
-    Bars of intensities begin at -1, not felt at all: the longer, the stronger.
+    Bars of intensities begin at -1, not felt at all: the longer, the stronger. A system that gives valence
+    alone has one bar, from 0 to either side.
 
     Args:
         result: of one input, without an error.
@@ -67,8 +75,10 @@ def format_chart(result: Result, style: Style, abstain: float | None = None) -> 
     Returns:
         Lines, ending in a newline.
     """
+    face = tell_apart(result)
+    which = "" if face is None else f", face {face}"
     lines = [
-        style.paint(fit(clean(result.source), style.width, style.cut), "bold"),
+        style.paint(fit(clean(result.source), style.width - len(which), style.cut) + which, "bold"),
         _format_facts(result),
         "",
     ]
@@ -78,6 +88,8 @@ def format_chart(result: Result, style: Style, abstain: float | None = None) -> 
         ((name, score) for name, score in scores.items() if score is not None), key=lambda pair: -pair[1]
     )
     lines += [_format_bar(name, score, signed, style) for name, score in known]
+    if not scores and result.valence is not None:
+        lines += _format_valence(result.valence, result.per_frame.get("valence"), style)
     missing = [name for name, score in scores.items() if score is None]
     if missing:
         note = f"not scored, no training source had them: {', '.join(missing)}"
@@ -91,11 +103,16 @@ def format_chart(result: Result, style: Style, abstain: float | None = None) -> 
             line += f" (below {abstain:g})"
         lines.append(line)
     position = {"valence": result.valence, "arousal": result.arousal}
-    if any(value is not None for value in position.values()):
+    if scores and any(value is not None for value in position.values()):
         texts = [f"{name} {value:+.2f}" for name, value in position.items() if value is not None]
         lines.append(f"  {', '.join(texts)}")
-    if result.faces == 0:
-        lines.append("  no face found")
+    if (told := tell_scene(result)) is not None:
+        lines.append(f"  {clean(told)}")
+    elif result.faces is not None:
+        count = "no face" if result.faces == 0 else f"{result.faces} face{'s' if result.faces > 1 else ''}"
+        lines.append(f"  {count} found")
+    if result.scene is not None and (moment := tell_moment(result.scene)) is not None:
+        lines.append(f"  moments attended to: {moment}")
     if signed and all(p is None for p in result.probabilities.values()):
         lines.append(style.paint("  no category: no training source had any", "dim"))
     return "\n".join(lines) + "\n"
@@ -111,13 +128,34 @@ def _format_bar(name: str, score: float, signed: bool, style: Style) -> str:
     label = f"  {name:<13} {score:+.2f}  " if signed else f"  {name:<13} {score:5.2f}  "
     room = min(style.width, 100) - len(label) - 1
     if not signed:
-        return (label + style.paint(_draw(score, room, style), QUADRANT_OF.get(name))).rstrip()
+        return (label + style.paint(_draw(score, room, style), find_quadrant(name))).rstrip()
     room //= 2  # from -1 at the left to 1; the axis marks 0
     share = min(max(score + 1, 0.0), 2.0)
     left, right = _draw(min(share, 1.0), room, style), _draw(max(share - 1, 0.0), room, style)
-    colour = QUADRANT_OF.get(name)
+    colour = find_quadrant(name)
     padding = " " * (room - len(left))
     return label + style.paint(left, colour) + padding + style.axis + style.paint(right, colour)
+
+
+def _format_valence(mean: float, trace: FloatArray | None, style: Style) -> list[str]:
+    """A bar from 0 to the left or the right, and below it the trace in little between its ends."""
+    label = f"  {'valence':<13} {mean:+.2f}  "
+    room = (min(style.width, 100) - len(label) - 1) // 2
+    left, right = _draw(max(-mean, 0.0), room, style), _draw(max(mean, 0.0), room, style)
+    left = left.replace(style.half, style.block)  # the half that it fills would be the far one
+    lines = [f"{label}{' ' * (room - len(left))}{left}{style.axis}{right}"]
+    if trace is not None and len(trace) > 1:
+        values = trace.tolist()
+        low, high = min(values), max(values)
+        columns = min(2 * room - 13, len(values))
+        edges = [round(k * len(values) / columns) for k in range(columns + 1)]
+        means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+        reach = max(high - low, LEAST_REACH)
+        base = (low + high - reach) / 2
+        last = len(style.steps) - 1
+        curve = "".join(style.steps[min(int((value - base) / reach * (last + 1)), last)] for value in means)
+        lines.append(f"  {'along time':<13} {low:+.2f} to {high:+.2f}  {curve}")
+    return lines
 
 
 def _draw(share: float, room: int, style: Style) -> str:
@@ -132,18 +170,22 @@ class ResultTable:
         paths: of all inputs.
         categories: that the model may name.
         style: of the stream; on a terminal paths and errors are cut to its width, elsewhere they stay whole.
+        with_faces: whether a path may have several rows, told apart by a column with the face's id.
     """
 
-    def __init__(self, paths: Sequence[str], categories: Sequence[str], style: Style) -> None:
-        self._style = style
+    def __init__(
+        self, paths: Sequence[str], categories: Sequence[str], style: Style, with_faces: bool = False
+    ) -> None:
+        self._style, self._with_faces = style, with_faces
         self._category_width = max(map(len, (*categories, "category")))
         longest = max((measure(clean(path)) for path in paths), default=0)
-        room = style.width - self._category_width - 8 - 14
+        room = style.width - self._category_width - 8 - 14 - 6 * with_faces
         self._path_width = max(4, min(longest, room) if style.is_terminal else longest)
 
     def format_header(self) -> str:
         """Names of the columns."""
-        line = f"{pad('path', self._path_width)}  {'category':<{self._category_width}}  conf  strongest"
+        face = "  face" if self._with_faces else ""
+        line = f"{pad('path', self._path_width)}{face}  {'category':<{self._category_width}}  conf  strongest"
         return self._style.paint(line, "bold")
 
     def format_result(self, result: Result) -> str:
@@ -153,7 +195,10 @@ class ResultTable:
         if style.is_terminal:
             path = fit(path, self._path_width, style.cut)
         path = pad(path, self._path_width)
-        room = style.width - self._path_width - 2
+        if self._with_faces:
+            face = None if result.scene is None else result.scene.face
+            path += f"  {'-' if face is None else face:>4}"
+        room = style.width - measure(path) - 2
         if result.error is not None:
             text = "error: " + clean(result.error)
             text = fit(text, room, style.cut, keep="start") if style.is_terminal else text

@@ -118,6 +118,7 @@ class Recognizer:
         self.info = info
         self.engine = engine
         self.limits = Limits() if limits is None else limits
+        self.every_face = every_face
         self._reader: Reader
         if info.system == "caca-rnn":
             self._reader = SceneReader(info, cast(SceneEngine, engine), detector, every_face)
