@@ -1,6 +1,8 @@
 """Pictures and texts of traces: where curves, gaps and faces are drawn."""
 
 import io
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,3 +181,34 @@ def test_a_trace_as_one_row_is_shown_by_its_valence(tmp_path):
     assert "  no face found\n" in format_chart(make_result(None, 0), style)
     table = ResultTable(["a.gif"], (), style)
     assert table.format_result(make_result(0.25, 1)).endswith("valence 0.25")
+    assert '<p class="note">No face was found: no valence.</p>' in page
+    assert "Valence +0.25 over 1 clip." in page
+    assert "<polyline" not in page
+    head = re.search(r"<thead><tr>.*?</tr>", page)[0]
+    assert re.findall(r">(\w+)</th>", head) == ["clip", "valence"]
+
+
+def test_a_negative_valence_reaches_to_the_left(tmp_path):
+    with Report(tmp_path / "r") as report:
+        report.add(make_result(-0.5, 1), np.zeros((2, 20, 20, 3), np.uint8))
+    page = (tmp_path / "r/index.html").read_text("utf-8")
+    assert '<rect x="50.0" y="1.5" width="50.0"' in page
+    line = format_chart(make_result(-0.5, 1), Style(Stream())).splitlines()[3]
+    assert line == "  valence       -0.50  " + " " * 14 + "█" * 14 + "│"
+
+
+def test_a_trace_is_a_line_from_minus_one_to_one(tmp_path):
+    trace = {"time_s": np.array([0.0, 0.25, 0.5, 0.75]), "valence": np.array([-1.0, 0.0, 0.5, 0.25])}
+    result = replace(make_result(-0.0625, 1), per_frame=trace)
+    with Report(tmp_path / "r") as report:
+        report.add(result, np.zeros((2, 20, 20, 3), np.uint8))
+    page = (tmp_path / "r/index.html").read_text("utf-8")
+    assert '<polyline points="0,200.0 250,100.0 500,50.0 750,75.0"/>' in page
+    assert 'aria-label="Valence along time: from \N{MINUS SIGN}1.00 to +0.50"' in page
+    assert "  along time    -1.00 to +0.50  ▁▆█▇\n" in format_chart(result, Style(Stream()))
+    long = {"time_s": np.arange(1000) / 4, "valence": np.linspace(-1, 1, 1000)}
+    with Report(tmp_path / "r") as report:
+        report.add(replace(result, per_frame=long, duration=250.0), np.zeros((2, 20, 20, 3), np.uint8))
+    points = re.search(r'points="(.*?)"', (tmp_path / "r/index.html").read_text("utf-8"))[1].split()
+    assert 100 <= len(points) <= 240
+    assert max(map(len, format_chart(replace(result, per_frame=long), Style(Stream())).splitlines())) <= 80

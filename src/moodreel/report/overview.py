@@ -122,7 +122,8 @@ class Overview:
         if not count:
             return None
         told = " to ".join(dict.fromkeys((format_signed(least), format_signed(most))))
-        return f"Valence {told}, mean {format_signed(total / count)}"
+        which = "1 clip" if count == 1 else f"{count} clips, mean {format_signed(total / count)}"
+        return f"Valence {told} over {which}"
 
 
 def _round_up(value: float) -> float:

@@ -95,7 +95,8 @@ def format_chart(result: Result, style: Style, abstain: float | None = None) -> 
         note = f"not scored, no training source had them: {', '.join(missing)}"
         wrapped = textwrap.wrap(note, style.width, initial_indent="  ", subsequent_indent="    ")
         lines += [style.paint(line, "dim") for line in wrapped]
-    lines.append("")
+    if lines[-1]:
+        lines.append("")
     if result.confidence is not None:
         name = style.paint(result.category, result.category) if result.category else "none"
         line = f"  category {name}, confidence {result.confidence:.2f}"
