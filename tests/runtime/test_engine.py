@@ -62,7 +62,7 @@ def test_output_of_another_size_is_refused():
 
 def test_a_failing_run_is_one_line(capfd):
     engine = OnnxEngine(make_model("face"), SYSTEMS["face"])
-    with pytest.raises(BundleError, match=r"the network failed on \[1, 3, 3, 3\]") as caught:
+    with pytest.raises(BundleError, match=r"model\.onnx: the network failed on \[1, 3, 3, 3\]") as caught:
         engine.run(np.zeros((1, 3, 3, 3), np.uint8))
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")

@@ -50,13 +50,13 @@ class FakeNetworks:
         return {"probabilities": np.eye(8, dtype=np.float32)[3]}
 
 
-def make_info(**changes):
+def make_info(sampling=None, **changes):
     digests = dict.fromkeys(("model.onnx", "fallback.onnx", "face.onnx", "context.onnx"), "0" * 64)
     content = {
         "name": "scene", "system": "caca-rnn", "version": "0.0.1",
         "labels": {"categories": list(MEC_8)}, "supervised": {"categories": list(MEC_8)},
         "input": {"height": 32, "width": 32, "resize": "centre", "face": 16, "pairing": "paired"},
-        "sampling": {"method": "rate", "fps": 5.0, "limit": 20}, "sha256": digests,
+        "sampling": sampling or {"method": "rate", "fps": 5.0, "limit": 20}, "sha256": digests,
     }  # fmt: skip
     content["input"] = {k: v for k, v in {**content["input"], **changes}.items() if v is not None}
     return BundleInfo.from_json(json.dumps({"format": 1, **content}))
@@ -149,14 +149,87 @@ def test_every_face_has_a_row_the_main_one_first(clip, tmp_path):
     assert [r.scene.face for r in main.map([clip])] == [0]
 
 
-def test_many_faces_go_in_parts_and_are_read_one_by_one(tmp_path, clip):
-    boxes = [([x * 6, y * 4, x * 6 + 4, y * 4 + 3], [3]) for x in range(10) for y in range(10)]
+def test_two_hundred_faces_are_read_one_by_one_and_held_in_parts(tmp_path, clip):
+    boxes = [([x * 3, y * 4, x * 3 + 2, y * 4 + 3], [2, 3]) for x in range(20) for y in range(10)]
     networks = FakeNetworks()
     detector = write_faces(tmp_path / "k", [], others=boxes)
     results = list(Recognizer(make_info(), networks, detector=detector, every_face=True).map([clip]))
-    assert len(results) == 100
+    assert [r.scene.face for r in results] == list(range(200))
+    assert {(r.faces, r.scene.share, r.error) for r in results} == {(200, 1 / 3, None)}
+    assert sum(count for kind, count in networks.runs if kind == "face") == 400
     assert max(count for kind, count in networks.runs if kind == "face") <= 128
-    assert sum(count for kind, count in networks.runs if kind == "face") == 100
+    # a picture of many faces goes alone: 32 of them would be a third of a gigabyte
+    assert [count for kind, count in networks.runs if kind == "context"] == [2, 1, 1, 2]
+
+
+def test_a_face_without_an_area_is_none(clip, tmp_path):
+    detector = write_faces(tmp_path / "k", [], others=[([12, 9, 12, 9], [0, 1, 2])])
+    result = Recognizer(make_info(), FakeNetworks(), detector=detector)(clip)
+    assert (result.faces, result.scene.reason) == (0, NO_FACE)
+
+
+def test_a_clip_shorter_than_a_tick_is_one_moment(tmp_path):
+    path = tmp_path / "clip.gif"
+    moodreel.media.write_gif(path, FRAMES[1:3], [0.05, 0.03])
+    networks = FakeNetworks()
+    result = Recognizer(make_info(), networks, detector=None)(path)
+    assert colours(networks.streams[0][1]) == [20]
+    assert (result.category, result.scene.share, result.scene.times.tolist()) == ("happy", 1.0, [0.0])
+
+
+def test_an_hour_is_1024_moments_from_end_to_end_and_little_waits(tmp_path):
+    path = tmp_path / "hour.gif"
+    frames = np.stack([np.full((4, 4, 3), k % 250, np.uint8) for k in range(3600)])
+    moodreel.media.write_gif(path, frames, np.full(3600, 1.0))
+    info = make_info(sampling={"method": "rate", "fps": 5.0})  # no limit of its own
+    networks = FakeNetworks()
+    mood = Recognizer(info, networks, detector=None)
+    result = mood(path)
+    ((face, context),) = networks.streams
+    assert len(face) == len(context) == 1024
+    assert max(count for _, count in networks.runs) <= 128
+    np.testing.assert_allclose(result.scene.times[[0, -1]], [3600 / 2048, 3600 - 3600 / 2048])
+    assert result.duration == 3600
+    # what waits for its row is no features and no map of 1024 x 1024
+    (waiting,) = mood._reader.sample(path, mood.limits)
+    assert {name: array.shape for name, array in waiting.outputs.items()} == {
+        "probabilities": (8,),
+        "attention": (1024,),
+    }
+
+
+def test_clips_are_read_at_once_and_stay_apart(tmp_path):
+    paths = []
+    for k in range(12):
+        paths.append(tmp_path / f"{k}.gif")
+        moodreel.media.write_gif(paths[-1], np.full((2, 8, 8, 3), 20 * k, np.uint8), [0.2, 0.2])
+
+    class Telling(FakeNetworks):
+        def read_streams(self, face, context):
+            share = context.mean() / 255
+            return {"probabilities": np.array([share, 1 - share, 0, 0, 0, 0, 0, 0], np.float32)}
+
+    mood = Recognizer(make_info(), Telling(), detector=None)
+    results = list(mood.map(paths, workers=4, batch=2))
+    assert [r.source for r in results] == [str(path) for path in paths]
+    told = [r.probabilities["happy"] for r in results]
+    np.testing.assert_allclose(told, np.arange(12) * 20 / 255, rtol=1e-6)
+
+
+def test_a_network_that_fails_fails_its_clip_alone(clip, tmp_path):
+    dark = tmp_path / "dark.gif"
+    moodreel.media.write_gif(dark, FRAMES[:1], [0.2])
+    networks = FakeNetworks()
+    read = networks.read_streams
+
+    def refuse(face, context):
+        if len(face) == 1:
+            raise BundleError("model.onnx: the network failed on [1, 3]")
+        return read(face, context)
+
+    networks.read_streams = refuse
+    results = list(Recognizer(make_info(), networks, detector=None).map([clip, dark, clip]))
+    assert [r.error for r in results] == [None, "model.onnx: the network failed on [1, 3]", None]
 
 
 def test_the_whole_frame_as_the_face(clip):
@@ -209,6 +282,9 @@ def test_no_other_system_reads_every_face():
         ({"face": 0}, "input.face = 0: expected a whole number"),
         ({"pairing": "some"}, "input.pairing = 'some': expected 'paired' or 'all'"),
         ({"resize": "crop"}, "input.resize = 'crop': expected 'stretch' or 'centre'"),
+        ({"resize": "stretch"}, "input.resize = 'stretch': expected 'centre' for caca-rnn"),
+        ({"width": 48}, "input.width = 48: expected 32, the height"),
+        ({"sampling": {"method": "segments", "count": 4}}, "sampling.method = 'segments': expected 'rate'"),
     ],
 )
 def test_what_a_bundle_must_say(changes, said):
@@ -220,4 +296,7 @@ def test_another_system_cuts_no_faces():
     content = tiny.make_info("kavan")
     content["input"] |= {"face": 64, "pairing": "all"}
     with pytest.raises(BundleError, match=r"input\.face = 64: expected nothing for kavan"):
+        BundleInfo.from_json(json.dumps(content))
+    content["input"] = {"height": 64, "width": 64, "resize": "centre"}
+    with pytest.raises(BundleError, match=r"input\.resize = 'centre': expected 'stretch' for kavan"):
         BundleInfo.from_json(json.dumps(content))

@@ -96,14 +96,16 @@ def find_paths(
     """Finds the faces at the ticks of a clip and joins them along time.
 
     Returns:
-        One path a face, the main one first: seen at most ticks, then largest (mean area), then earliest.
+        One path a face whose boxes have an area, the main one first: seen at most ticks, then largest (mean
+        area), then earliest.
 
     Raises:
         MediaError: the content is broken.
         DataError: the detector reads files, and they are wrong.
     """
     pictures = np.unique(ticks.pictures)
-    faces = list(detector.detect(media, pictures.tolist()))
+    found = detector.detect(media, pictures.tolist())
+    faces = [[face for face in seen if face.area > 0] for seen in found]  # a single point cannot be cut out
     tracks = track_faces(pictures, media.timeline.starts[pictures], faces, settings)
     paths = [(_place(track, ticks, (media.width, media.height)), track) for track in tracks]
     ranked = sorted(paths, key=lambda pair: (-len(pair[0]), -_mean_area(pair[1]), pair[0].id))

@@ -87,11 +87,11 @@ class OnnxGraph:
             last = shapes[name][-1] if shapes[name] else None
             if size is not None and isinstance(last, int) and last != size:
                 raise BundleError(f"{source}: output {name} ends in {last}; expected {size}")
-        self._session = session
+        self._session, self._source = session, source
         self._names = [name for name in outputs if name in shapes]
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Float32Array]:
-        """Runs the graph once.
+        """Runs the graph once; several threads may at the same time.
 
         Raises:
             BundleError: it fails on this input.
@@ -100,7 +100,7 @@ class OnnxGraph:
             outputs = self._session.run(self._names, dict(inputs))
         except Exception as error:
             shapes = ", ".join(str(list(array.shape)) for array in inputs.values())
-            raise BundleError(f"the network failed on {shapes}: {_flatten(error)}") from error
+            raise BundleError(f"{self._source}: the network failed on {shapes}: {_flatten(error)}") from error
         return {name: np.asarray(out, np.float32) for name, out in zip(self._names, outputs, strict=True)}
 
 

@@ -145,6 +145,7 @@ class Recognizer:
 
         Raises:
             MediaError: the input cannot be read.
+            DataError: faces come from files, and they are wrong or of another clip.
             BundleError: the network fails on it.
             SettingsError: ``abstain`` is outside [0, 1].
         """

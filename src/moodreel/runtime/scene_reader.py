@@ -1,7 +1,7 @@
 """Clips as CACA-RNN reads them: a face found and followed, its scene beside it, features, one RNN a face.
 
-Frames go through the extractors in small batches while they are decoded: what is held of a clip is features,
-2,560 numbers an instant.
+Frames go through the extractors in small batches while they are decoded, and the RNN reads a clip before the
+next one is looked at: of a clip that waits for its row, some numbers an instant are held.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from moodreel.runtime.schema import SYSTEMS, BundleInfo
 from moodreel.types import Float32Array, FloatArray, Sample, SceneReading, UInt8Array
 
 LOOKS_PER_RUN = 32
-"""Pictures that are held until they go through the extractors together."""
+"""Pictures that are held until they go through the extractors together, at most."""
 
 FACES_PER_RUN = 128
-"""Faces that go through their extractor together, at most."""
+"""Faces that go through their extractor together, at most; of several pictures, no more are held."""
 
 MOST = 1024
 """Instants of a clip where its bundle states no limit."""
 
 INPUTS = {
-    "frames": ("tensor(uint8)", "NHWC"),
+    "frames": ("tensor(uint8)", SYSTEMS["caca-rnn"].axes),
     "face": ("tensor(float)", "TF"),
     "context": ("tensor(float)", "SF"),
 }
@@ -45,7 +45,10 @@ NO_FACE = "no face was found: read from the scene alone"
 
 
 class SceneEngine(Protocol):
-    """The networks of a ``caca-rnn`` bundle: the seam at which tests put a fake."""
+    """The networks of a ``caca-rnn`` bundle: the seam at which tests put a fake.
+
+    Called from several threads at once.
+    """
 
     def read_faces(self, pixels: UInt8Array) -> Float32Array:
         """Features [N, F] of faces, uint8 [N, S, S, 3]."""
@@ -79,12 +82,13 @@ class OnnxSceneEngine:
         def open_graph(file: str, streams: Sequence[str], outputs: Mapping[str, int | None]) -> OnnxGraph:
             inputs = {name: INPUTS[name] for name in streams}
             source = f"{bundle.source}: {file}"
-            return OnnxGraph(bundle.read_checked(file), inputs, outputs, {"attention"}, source, threads)
+            return OnnxGraph(bundle.read_checked(file), inputs, outputs, system.optional, source, threads)
 
-        scores: dict[str, int | None] = {"probabilities": len(SYSTEMS["caca-rnn"].categories)}
+        system = SYSTEMS["caca-rnn"]
+        scores = {name: size for name, size in system.outputs.items() if name not in system.optional}
         self._face = open_graph("face.onnx", ["frames"], {"features": None})
         self._context = open_graph("context.onnx", ["frames"], {"features": None})
-        self._main = open_graph("model.onnx", ["face", "context"], {**scores, "attention": None})
+        self._main = open_graph("model.onnx", ["face", "context"], system.outputs)
         self._fallback = open_graph("fallback.onnx", ["context"], scores)
 
     def read_faces(self, pixels: UInt8Array) -> Float32Array:
@@ -106,17 +110,16 @@ class OnnxSceneEngine:
 
 @dataclass(frozen=True, eq=False)
 class SceneSample(Sample):
-    """A clip whose frames the extractors have read, for one face in it; ``frames`` is empty.
+    """A clip that the networks have read, for one face in it; ``frames`` is empty.
 
     Attributes:
-        context: [S, G] features of the instants ``times``.
-        face: [M, F] features of the instants ``path.ticks``; None without a face.
+        outputs: ``probabilities`` [8] and, of a cascade, ``attention`` [T1]: its mean over the moments of the
+            second LSTM.
         path: the face; None without one.
         people: different faces found; None where the whole frame was taken as the face.
     """
 
-    context: Float32Array
-    face: Float32Array | None
+    outputs: Mapping[str, Float32Array]
     path: FacePath | None
     people: int | None
 
@@ -157,7 +160,8 @@ class SceneReader:
 
         Raises:
             MediaError: the input cannot be read.
-            BundleError: a network or the detector's model is wrong.
+            DataError: faces come from files, and they are wrong or of another clip.
+            BundleError: a network or the detector's model is wrong, or fails on this input.
         """
         media, sampling = open_media(source, limits), self.info.sampling
         assert sampling.fps is not None
@@ -166,22 +170,26 @@ class SceneReader:
         paths = self._find(media, ticks)
         read = paths if self.every_face else paths[:1]
         context, faces = self._extract(media, ticks, read)
-        whole = SceneSample(
-            frames=np.empty((0, 1, 1, 3), np.uint8),
-            times=ticks.times,
-            width=media.width,
-            height=media.height,
-            frame_count=len(media),
-            duration=media.duration,
-            source=media.source,
-            context=context,
-            face=None,
-            path=None,
-            people=None if self.detector is None else len(paths),
-        )
-        if not read:
-            return [whole]
-        return [replace(whole, face=face, path=path) for face, path in zip(faces, read, strict=True)]
+        said: list[tuple[FacePath | None, Mapping[str, Float32Array]]] = [
+            (path, self._read(context, face, path)) for path, face in zip(read, faces, strict=True)
+        ]
+        if not said:
+            said = [(None, self.engine.read_scene(context))]
+        return [
+            SceneSample(
+                frames=np.empty((0, 1, 1, 3), np.uint8),
+                times=ticks.times,
+                width=media.width,
+                height=media.height,
+                frame_count=len(media),
+                duration=media.duration,
+                source=media.source,
+                outputs=outputs,
+                path=path,
+                people=None if self.detector is None else len(paths),
+            )
+            for path, outputs in said
+        ]
 
     def _find(self, media: Media, ticks: Ticks) -> tuple[FacePath, ...]:
         if self.detector is None:
@@ -221,16 +229,17 @@ class SceneReader:
             for place, path in enumerate(paths)
         ]
 
-    def run(self, samples: Sequence[SceneSample]) -> list[Mapping[str, Float32Array]]:
-        """The outputs of the RNN for each sample, or of Context-RNN where it has no face."""
-        return [self._read(sample) for sample in samples]
-
-    def _read(self, sample: SceneSample) -> Mapping[str, Float32Array]:
-        if sample.face is None or sample.path is None:
-            return self.engine.read_scene(sample.context)
+    def _read(self, context: Float32Array, face: Float32Array, path: FacePath) -> Mapping[str, Float32Array]:
+        """What the RNN says of one face: [S, G] of every tick, [M, F] of the face's own."""
         paired = self.info.input.pairing == "paired"
-        context = sample.context[sample.path.ticks] if paired else sample.context
-        return self.engine.read_streams(sample.face, context)
+        outputs = dict(self.engine.read_streams(face, context[path.ticks] if paired else context))
+        if "attention" in outputs:  # of an hour with many faces, whole maps would fill the memory
+            outputs["attention"] = outputs["attention"].mean(axis=0)
+        return outputs
+
+    def run(self, samples: Sequence[SceneSample]) -> list[Mapping[str, Float32Array]]:
+        """The outputs of samples, which were read as soon as they were looked at."""
+        return [sample.outputs for sample in samples]
 
 
 def read_caca_rnn(
@@ -240,7 +249,7 @@ def read_caca_rnn(
 
     Args:
         info: of the bundle.
-        outputs: ``probabilities`` [8], ``attention`` [T2, T1] of a cascade.
+        outputs: those of the sample.
         sample: a :class:`SceneSample`.
         per_frame: nothing is said of single instants.
 
@@ -255,7 +264,7 @@ def read_caca_rnn(
     else:
         reading = replace(reading, face=path.id, times=sample.times[path.ticks], boxes=path.boxes)
         if "attention" in outputs:
-            moments = outputs["attention"].mean(axis=0).astype(np.float64)
+            moments = outputs["attention"].astype(np.float64)
             # of the LSTM that came first: the scene's in CACA-RNN A, the face's in B
             seen = sample.times if len(moments) == ticks else sample.times[path.ticks]
             reading = replace(reading, moments=moments, moment_times=seen)
@@ -263,11 +272,14 @@ def read_caca_rnn(
 
 
 def _group(looks: Iterator[Look]) -> Iterator[list[Look]]:
+    """Parts of a few pictures: of fewer, the more faces they show."""
     group: list[Look] = []
+    faces = 0
     for look in looks:
-        group.append(look)
-        if len(group) == LOOKS_PER_RUN:
+        if group and (len(group) == LOOKS_PER_RUN or faces + len(look.faces) > FACES_PER_RUN):
             yield group
-            group = []
+            group, faces = [], 0
+        group.append(look)
+        faces += len(look.faces)
     if group:
         yield group

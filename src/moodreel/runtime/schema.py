@@ -27,8 +27,7 @@ class System:
         files: graphs of a bundle; ``model.onnx`` is the first.
         axes: of the network's input ``frames``: ``NTHWC`` (clips) or ``NHWC`` (single frames); of a system of
             several graphs, that of the extractors.
-        outputs: outputs of the network the runtime reads -> size of the last axis, None where free. Empty for
-            a system that this version cannot run.
+        outputs: outputs of ``model.onnx`` the runtime reads -> size of the last axis, None where free.
         optional: those of ``outputs`` that a network may lack.
     """
 
@@ -207,6 +206,13 @@ class BundleInfo:
         cuts_faces = self.system == "caca-rnn"
         told = "pixels" if cuts_faces else f"nothing for {self.system}"
         require((self.input.face is not None) == cuts_faces, "input.face", self.input.face, told)
+        resize = "centre" if cuts_faces else "stretch"
+        told = f"{resize!r} for {self.system}"
+        require(self.input.resize == resize, "input.resize", self.input.resize, told)
+        if cuts_faces:
+            size = (self.input.height, self.input.width)
+            require(size[0] == size[1], "input.width", size[1], f"{size[0]}, the height: a square")
+            require(self.sampling.method == "rate", "sampling.method", self.sampling.method, "'rate'")
 
     def to_json(self) -> str:
         """The text of ``bundle.json``, ending in a newline."""
