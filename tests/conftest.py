@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("moodreel", deadline=None)  # no test is of timing
+settings.load_profile("moodreel")
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("MOODREEL_DATA", ROOT.parent / "shared" / "data"))

@@ -55,7 +55,7 @@ def test_train_export_evaluate_predict(place):
     ("arguments", "message"),
     [
         (["train", "face", "--data", "none.csv", "--out", "run"], "none.csv: cannot read the manifest"),
-        (["train", "sta", "--data", "m.csv", "--out", "run"], "system = 'sta': expected face or kavan"),
+        (["train", "emo", "--data", "m.csv", "--out", "run"], "system = 'emo': expected face or kavan"),
         (["export", "nowhere", "--out", "b"], "nowhere: not a run folder"),
         (["evaluate", "nowhere", "--data", "m.csv"], "nowhere"),
     ],

@@ -231,7 +231,7 @@ BAD = (float("nan"), float("inf"), -1e300, 7.0)
 
 class TestPadding:
     @pytest.mark.parametrize("network", RNNS)
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(data=st.data())
     def test_padding_never_changes_a_result(self, network, data):
         net = small_network(network)
@@ -268,7 +268,7 @@ class TestPadding:
                     assert (rest == 0).all()
                     torch.testing.assert_close(one.attention[0].sum(1), torch.ones(rows).double())
 
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     @given(st.integers(0, 2**31), st.lists(st.integers(1, 5), min_size=1, max_size=3), st.sampled_from(BAD))
     def test_padding_never_changes_a_result_of_the_2d_3d_cnn(self, seed, lengths, filler):
         torch.manual_seed(seed)

@@ -124,7 +124,7 @@ class TestAgainstThePackage:
 
 
 class TestRounds:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.integers(2, 9), st.lists(st.tuples(st.integers(0, 8), st.integers(1, 8)), max_size=60))
     def test_they_keep_every_items_order(self, items, pairs):
         first = np.array([a % items for a, _ in pairs], int)

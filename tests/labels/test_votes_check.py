@@ -37,7 +37,7 @@ def test_thin_items():
     assert check_votes(Votes.from_rows(rows[:-1])).coverage[0].thin == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39)), max_size=50))
 def test_parts_are_those_of_scipy(count, edges):
     sparse = pytest.importorskip("scipy.sparse")

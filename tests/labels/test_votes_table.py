@@ -243,7 +243,7 @@ ROWS = st.tuples(
 LINES = st.lists(st.one_of(ROWS, ROWS, ROWS, st.just("")), min_size=1, max_size=4)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(LINES, st.sampled_from(["\n", "\r\n", "\r"]), st.booleans(), st.booleans(), st.booleans())
 @example(['joy,a"b,c,left', 'joy,"a"b,c,left', 'joy, "a",c,left'], "\n", True, False, False)
 @example(['joy,"a', 'b",c,left'], "\n", True, False, False)

@@ -105,7 +105,7 @@ def test_one_vote_against_the_definition(first, second, drawn, chosen):
         assert sigma == pytest.approx(float(exact_sigma), rel=1e-11)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.floats(-200, 200), st.floats(1e-3, 50), st.floats(-200, 200), st.floats(1e-3, 50)),
@@ -128,7 +128,7 @@ def test_a_batch_is_one_after_the_other(pairs, drawn, probability):
     np.testing.assert_allclose(np.sqrt(variance), expected[:, 1], rtol=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.floats(-1e9, 1e9),
     st.floats(-1e9, 1e9),

@@ -288,7 +288,7 @@ pictures = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     gif=st.builds(Gif, st.integers(1, 6), st.integers(1, 6), st.lists(pictures, min_size=1, max_size=7)),
     chosen=st.sets(st.integers(0, 6), min_size=1),

@@ -43,7 +43,7 @@ def synth(
 
 
 def train(
-    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan, face or caca-rnn.")],
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan, face, caca-rnn or sta.")],
     data: Manifests,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for checkpoints and logs.")],
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, a TOML file.")] = None,
@@ -51,7 +51,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in RUN.")] = False,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="caca-rnn: stored features; default: RUN/features."),
+        typer.Option(metavar="DIR", help="caca-rnn, sta: stored features or faces; default: RUN/features."),
     ] = None,
 ) -> None:
     """Train a system (needs the "lab" extra)."""

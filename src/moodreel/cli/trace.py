@@ -50,6 +50,9 @@ def trace(
     stride: Annotated[
         int | None, typer.Option(metavar="N", help="Ticks from window to window; default: half a window, 8.")
     ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Leave out the bundle's post-processing: the network's own values.")
+    ] = False,
 ) -> None:
     """Follow valence along a clip, four times a second, or live from a camera or stream.
 
@@ -76,7 +79,7 @@ def trace(
     is_stream = camera is not None or (clip is not None and is_address(clip))
     if is_stream and settings is not None and settings.files is not None:
         stop(f"--detector {detector}: keypoint files belong to a clip, not to a stream")
-    reader = open_trace_reader(model, settings, stride=stride)
+    reader = open_trace_reader(model, settings, stride=stride, raw=raw)
     take = _Taker(plot is not None, overlay is not None)
     failure = _trace(reader, camera if camera is not None else clip, is_stream, out, take)
     if failure is None or (is_stream and take.points):

@@ -36,6 +36,14 @@ SOURCES = {
         "Cartoon clips drawn by this package (`moodreel synth --context`; docs/toon_context.md), Apache-2.0: "
         "the face, the scene or both decide. Test: characters that were in no other split."
     ),
+    "stills_traces_train": (
+        "Stills of the training persons composed into clips of 3 to 4 s with traces (`python -m "
+        "moodreel.lab.data.compose --traces`): a person's neutral picture blended into an expression and "
+        "back, or one picture throughout. The label is weak: its height is the valence of the class name on the "
+        "circumplex, not a rating of the picture."
+    ),
+    "stills_traces_val": "The same of the validation persons.",
+    "stills_traces_test": "The same of the test persons, who were in no other split. Test only.",
     "emoji": (
         "Google Noto animated emoji (CC BY 4.0), drawn from Lottie, with the human ratings of EmoTag1200 "
         "(MIT). Test: code points that were in no other split. Few rated emoji: scores are uncertain."
@@ -66,6 +74,8 @@ def write_card(info: BundleInfo) -> str:
         lines += ["", *_say_supervision(info)]
     elif info.system == "caca-rnn":
         lines += ["", *_say_classes(info)]
+    elif info.system == "sta":
+        lines += ["", *_say_post(info)]
     train = recipe["train"]
     start = info.training.get("start")
     if start is not None:
@@ -86,6 +96,8 @@ def write_card(info: BundleInfo) -> str:
         lines += ["Not measured.", ""]
     for name, scores in measured.items():
         lines += _score_section(name, scores)
+        if "smile_rises" in scores:
+            lines += [_say_smiles(scores), ""]
     lines += ["## Limits", "", LIMITS]
     return "\n".join(lines)
 
@@ -100,6 +112,14 @@ def _say_what(info: BundleInfo, model: Mapping[str, Any]) -> str:
             f"followed, beside its scene at {model['fps']:g} frames a second -> one of 8 classes of MEC "
             "2017. "
             "A clip in which no face is found is read by Context-RNN from the scene alone, and says so."
+        )
+    if info.system == "sta":
+        return (
+            "STA (Lee, Kim, Kim, Sohn: Spatiotemporal Attention Based Deep Neural Networks for Emotion "
+            f"Recognition, ICASSP 2018), network {model['network']}: a face aligned by eyes and nose, "
+            f"{model['fps']:g} times a second, {model['input_size']} x {model['input_size']} pixels, "
+            f"{model['frames']} at once -> valence along time in [-1, 1]. Its convolutions have "
+            f"{', '.join(map(str, model['filters']))} filters (the paper's: 32, 64, 128, 256)."
         )
     look = "facial attention" if model["use_attention"] else "average pooling"
     tiers = tuple(model["tiers"])
@@ -134,6 +154,29 @@ def _say_classes(info: BundleInfo) -> list[str]:
         elif all(source.startswith("toon") for source in sources):
             lines.append(f"**{name}** is learnt from drawn clips alone.")
     return lines
+
+
+def _say_post(info: BundleInfo) -> list[str]:
+    lines = [
+        "No recording of RECOLA, SEWA or Aff-Wild2 was at hand: nobody rated a moving face for this bundle."
+    ]
+    if info.post is None:
+        return [*lines, "No post-processing."]
+    fitted = info.training["post_validation"]
+    return [
+        *lines,
+        f"Post-processing, fitted on validation and left out by `--raw`: median over "
+        f"{info.post.median_s:g} s, then {info.post.scale:.3f} v {info.post.centre:+.3f}; CCC there "
+        f"{fitted['ccc_without']:.3f} without it, {fitted['ccc_with']:.3f} with it.",
+    ]
+
+
+def _say_smiles(scores: Mapping[str, Any]) -> str:
+    share, count = scores["smile_rises"], scores["smile_clips"]
+    return (
+        f"Of {count} held-out clips in which a real person's neutral face turns to a smile and back, the "
+        f"trace is higher during the smile in {share:.0%} (chance: 50 %)."
+    )
 
 
 def _score_section(name: str, scores: Mapping[str, Any]) -> list[str]:

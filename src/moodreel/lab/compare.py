@@ -60,6 +60,8 @@ def compare(target: str, other: str, data: Sequence[Path], split: str = "test") 
     systems = [side.info.system for side in sides]
     if systems[0] != systems[1]:
         raise DataError(f"{target} is of {systems[0]}, {other} of {systems[1]}: nothing to compare")
+    if systems[0] == "sta":
+        raise DataError("two bundles of sta are not compared: evaluate each of them")
     out: dict[str, Any] = {}
     for manifest in map(read_manifest, data):
         rows = list(manifest.rows) if split == "all" else manifest.select(split)

@@ -18,6 +18,7 @@ from moodreel.faces.openpose import read_keypoints
 from moodreel.lab import metrics
 from moodreel.lab.data.labels import class_of, label_arrays
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
+from moodreel.lab.evaluate_sta import score_sta
 from moodreel.lab.losses import ranking_errors
 from moodreel.lab.pointing import score_pointing
 from moodreel.media import frames_showing, open_media
@@ -30,8 +31,8 @@ Indices = NDArray[np.int64]
 ENOUGH_OTHER = 5
 """Labels that must differ from an emotion's most common one before it counts in an average."""
 
-LOOK_FOR_FACES = ("caca-rnn", "sta")
-"""Systems that find and follow faces themselves."""
+LOOK_FOR_FACES = ("caca-rnn",)
+"""Systems of :data:`SCORERS` that find and follow faces themselves."""
 
 SMALL = 0.25
 """A face whose box fills at most this share of the frame is small."""
@@ -59,6 +60,8 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test") -> dict[str
         DataError, BundleError: a manifest or the target is wrong.
     """
     recognizer = open_target(target)
+    if recognizer.info.system == "sta":
+        return _evaluate_traces(recognizer, data, split)
     score = SCORERS[recognizer.info.system]
     scores: dict[str, Any] = {}
     for manifest in map(read_manifest, data):
@@ -72,6 +75,18 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test") -> dict[str
         if known and recognizer.info.system in LOOK_FOR_FACES:
             pairs = predict_known(recognizer, known)
             scores[f"{name}, faces known"] = _count(known, pairs) | score(recognizer.info, pairs)
+    return scores
+
+
+def _evaluate_traces(recognizer: Recognizer, data: Sequence[Path], split: str) -> dict[str, Any]:
+    """As :func:`evaluate`, of the system that is scored along time, not by a Result a clip."""
+    scores: dict[str, Any] = {}
+    for manifest in map(read_manifest, data):
+        rows = list(manifest.rows) if split == "all" else manifest.select(split)
+        name = name_manifest(manifest, scores)
+        scores[name] = score_sta(recognizer, rows, known=False)
+        if any(row.keypoints is not None and row.trace is not None for row in rows):
+            scores[f"{name}, faces known"] = score_sta(recognizer, rows, known=True)
     return scores
 
 

@@ -30,6 +30,7 @@ from moodreel.lab.graphs_caca_rnn import write_graphs
 from moodreel.lab.models.caca_rnn_system import CacaRnnSystem
 from moodreel.lab.models.face_cnn import PIXEL_MEAN, PIXEL_STD
 from moodreel.lab.models.kavan import Kavan
+from moodreel.lab.models.sta import TraceNetwork
 from moodreel.lab.networks import (
     OUTPUTS,
     Network,
@@ -43,11 +44,15 @@ from moodreel.lab.networks import (
 from moodreel.lab.onnx_files import compare_onnx, save_onnx, trace_onnx
 from moodreel.lab.settings import FaceSettings, Recipe
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
+from moodreel.lab.settings_sta import StaSettings
 from moodreel.lab.weights import find_graph_weights, list_parts, omit_stored
-from moodreel.runtime.schema import SYSTEMS, BundleInfo, InputSpec, Labels, Sampling
+from moodreel.runtime.schema import SYSTEMS, BundleInfo, InputSpec, Labels, Post, Sampling
 
 FACE_SAMPLING = Sampling(method="rate", fps=4.0, limit=16)
 """The face network sees four frames a second, at most sixteen a clip."""
+
+HEADLINES = ("accuracy", "mean_spearman", "ccc")
+"""Scores that ``moodreel models`` prints: the first of these that a system has."""
 
 
 def export(run: Path, out: Path, score: bool = True) -> None:
@@ -100,8 +105,8 @@ def _measure(bundle: Path, data: list[dict[str, Any]]) -> dict[str, Any]:
             scores |= evaluate(str(bundle), [path], "test")
     headline = {}
     for name, values in scores.items():
-        key = "accuracy" if "accuracy" in values else "mean_spearman"
-        if key in values:
+        key = next((key for key in HEADLINES if key in values), None)
+        if key is not None:
             headline[f"{name} {key}"] = values[key]
     return {"headline": headline, **scores, **({"not_measured": absent} if absent else {})}
 
@@ -165,6 +170,11 @@ def _describe(
             face=recipe.model.face_size,
             pairing=recipe.model.context,
         )
+    elif isinstance(recipe.model, StaSettings):
+        assert isinstance(net, TraceNetwork)
+        sampling = Sampling(method="rate", fps=recipe.model.fps, limit=recipe.model.frames)
+        size = recipe.model.input_size
+        spec = InputSpec(size, size, "stretch", tuple(net.mean.tolist()), tuple(net.std.tolist()))
     elif isinstance(recipe.model, FaceSettings):
         sampling = FACE_SAMPLING
         spec = InputSpec(recipe.model.input_size, recipe.model.input_size, "stretch", PIXEL_MEAN, PIXEL_STD)
@@ -190,13 +200,14 @@ def _describe(
         training={
             "recipe": recipe.to_dict(),
             "data": sources,
-            **facts,
+            **{name: fact for name, fact in facts.items() if name != "post"},
         },
         licences=tuple(f"{e['name']}: {SOURCES.get(e['name'], 'see its owner')}" for e in data),
         sha256={
             file: hashlib.sha256((folder / file).read_bytes()).hexdigest()
             for file in (*list_parts(recipe.system), "weights.safetensors")
         },
+        post=Post(**facts["post"]) if facts.get("post") else None,
     )
 
 

@@ -11,10 +11,14 @@ import numpy.typing as npt
 from moodreel.errors import DataError
 from moodreel.lab.trace_metrics import TraceScores, join_traces, score_traces
 from moodreel.runtime.postprocess import PostProcess
+from moodreel.runtime.schema import LONGEST_MEDIAN
 from moodreel.types import FloatArray
 
 MEDIANS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0)
 """Widths that are tried, seconds: those of AVEC 2015 reach from 0.4 to 20 s."""
+
+LIVE_MEDIANS = tuple(width for width in MEDIANS if width <= LONGEST_MEDIAN)
+"""Those of a bundle, whose live traces wait for half of it."""
 
 SHIFTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 """Shifts that are tried where a shift is asked for, seconds."""

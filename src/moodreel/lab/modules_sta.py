@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from moodreel.errors import DataError, SettingsError
 from moodreel.lab.data.face_video import FaceCutter, FaceVideoDataset, ShuffleSampler, TraceBatch
 from moodreel.lab.data.manifest import Row
-from moodreel.lab.fit_postprocess import Trace
+from moodreel.lab.fit_postprocess import LIVE_MEDIANS, Trace, fit_postprocess
 from moodreel.lab.losses_sta import trace_loss
 from moodreel.lab.models.sta import TraceNetwork
 from moodreel.lab.models.sta_peers import build_trace_network
@@ -23,10 +23,6 @@ from moodreel.lab.settings import TrainSettings
 from moodreel.lab.settings_sta import StaSettings
 from moodreel.lab.trace_metrics import score_traces
 from moodreel.runtime.trace import fill_gaps
-
-PAPER_TRAINING = TrainSettings(batch=16, learning_rate=1e-4, weight_decay=0.0, warmup=0.0, precision="32")
-"""The paper's (Sec. 3.1): Adam, which AdamW without decay is, at 1e-4, minibatches of 16 clips. The rate
-decays by a cosine; the paper calls its rate the initial one and names no schedule."""
 
 
 class StaModule(TrainModule):
@@ -64,9 +60,20 @@ class StaModule(TrainModule):
         return loss
 
     def facts(self) -> dict[str, Any]:
-        """Mean and deviation of the training targets: what a model that learnt nothing else would say."""
+        """Moments of the training targets, and the post-processing fitted on the validation just run.
+
+        ``post`` holds its numbers, ``post_validation`` the CCC there without and with it. What fits nothing
+        (a constant prediction) has none.
+        """
         mean, deviation = self.target
-        return {"target_mean": round(mean, 4), "target_deviation": round(deviation, 4)}
+        fitted = fit_postprocess(self.validation_traces(), LIVE_MEDIANS)
+        chain = fitted.chain
+        return {
+            "target_mean": round(mean, 4),
+            "target_deviation": round(deviation, 4),
+            "post": {"median_s": chain.median_s, "centre": chain.centre, "scale": chain.scale},
+            "post_validation": {"ccc_without": fitted.before.ccc, "ccc_with": fitted.after.ccc},
+        }
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the last epoch."""

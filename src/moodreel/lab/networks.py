@@ -13,11 +13,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from moodreel.errors import BundleError, DataError, SettingsError
+from moodreel.lab.graph_sta import STA_OUTPUTS, StaGraph, example_clips
 from moodreel.lab.models.caca_rnn_system import CacaRnnSystem
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan
+from moodreel.lab.models.sta import TraceNetwork
+from moodreel.lab.models.sta_peers import build_trace_network
 from moodreel.lab.settings import FaceSettings, KavanSettings, Recipe, recipe_from_dict
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
+from moodreel.lab.settings_sta import StaSettings
 from moodreel.lab.weights import read_bundle_weights
 from moodreel.runtime.bundle import Bundle
 
@@ -57,14 +61,15 @@ class KavanGraph(nn.Module):
         return *heads, out.attention.unflatten(2, (grid, grid))
 
 
-Network = FaceCNN | Kavan | CacaRnnSystem
+Network = FaceCNN | Kavan | CacaRnnSystem | TraceNetwork
 """What a run trains and a bundle holds."""
 
 OUTPUTS = {
     "face": ("probabilities", "features"),
     "kavan": ("intensities", "probabilities", "frame_intensities", "frame_probabilities", "attention"),
+    "sta": STA_OUTPUTS,
 }
-"""Names of a system's outputs, in the order its one graph gives them; KAVAN's last may be missing."""
+"""Names of a system's outputs, in the order its one graph gives them; "attention" may be missing."""
 
 
 def build_network(recipe: Recipe) -> Network:
@@ -73,17 +78,23 @@ def build_network(recipe: Recipe) -> Network:
         return FaceCNN(recipe.model)
     if isinstance(recipe.model, CacaRnnSettings):
         return CacaRnnSystem(replace(recipe.model, extractor_weights="none"))
+    if isinstance(recipe.model, StaSettings):
+        return build_trace_network(recipe.model)
     return Kavan(replace(recipe.model, backbone_weights="none"))
 
 
-def build_graph(net: FaceCNN | Kavan) -> FaceGraph | KavanGraph:
+def build_graph(net: FaceCNN | Kavan | TraceNetwork) -> FaceGraph | KavanGraph | StaGraph:
     """Wraps a network as its bundle computes it."""
+    if isinstance(net, TraceNetwork):
+        return StaGraph(net)
     return FaceGraph(net) if isinstance(net, FaceCNN) else KavanGraph(net)
 
 
 def example_input(recipe: Recipe, count: int = 2) -> Tensor:
     """Random uint8 pixels of the shape that the recipe's network takes, of one with a single graph."""
     assert not isinstance(recipe.model, CacaRnnSettings)
+    if isinstance(recipe.model, StaSettings):
+        return example_clips(recipe.model, count)
     generator = torch.Generator().manual_seed(0)
     size = recipe.model.input_size
     shape = (count, size, size, 3)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from moodreel.errors import SettingsError, require
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
+from moodreel.lab.settings_sta import StaSettings
 
 T = TypeVar("T")
 
@@ -159,7 +160,7 @@ class KavanSettings:
             require(value >= 0, f"model.{name}", value, "at least 0")
 
 
-ModelSettings = FaceSettings | KavanSettings | CacaRnnSettings
+ModelSettings = FaceSettings | KavanSettings | CacaRnnSettings | StaSettings
 
 PAPER_KAVAN = KavanSettings(preset="paper", input_size=224, hidden=2048, backbone_weights="imagenet")
 """The paper's sizes (Sec. 4.2): ResNet-50, 224 pixels, T = 8, hidden 2048, two nodes of four."""
@@ -191,8 +192,16 @@ MODEL_SETTINGS: Mapping[str, type[ModelSettings]] = {
     "face": FaceSettings,
     "kavan": KavanSettings,
     "caca-rnn": CacaRnnSettings,
+    "sta": StaSettings,
 }
 """The settings class of each system that can be trained."""
+
+PAPER_TRAINING = TrainSettings(batch=16, learning_rate=1e-4, weight_decay=0.0, warmup=0.0, precision="32")
+"""STA's (Sec. 3.1): Adam, which AdamW without decay is, at 1e-4, minibatches of 16 clips. The rate decays by
+a cosine; the paper calls its rate the initial one and names no schedule."""
+
+TRAIN_DEFAULTS: Mapping[str, TrainSettings] = {"sta": PAPER_TRAINING}
+"""What a recipe leaves out of ``train``, where a system has defaults of its own."""
 
 
 def recipe_from_dict(values: Mapping[str, Any], system: str | None = None) -> Recipe:
@@ -213,7 +222,7 @@ def recipe_from_dict(values: Mapping[str, Any], system: str | None = None) -> Re
     return Recipe(
         system=name,
         model=_build(MODEL_SETTINGS[name], "model", values.get("model", {})),
-        train=_build(TrainSettings, "train", values.get("train", {})),
+        train=_build(TrainSettings, "train", values.get("train", {}), TRAIN_DEFAULTS.get(name)),
     )
 
 
@@ -230,7 +239,7 @@ def read_recipe(path: Path, system: str | None = None) -> Recipe:
     return recipe_from_dict(values, system)
 
 
-def _build(cls: type[T], prefix: str, values: Mapping[str, Any]) -> T:
+def _build(cls: type[T], prefix: str, values: Mapping[str, Any], base: T | None = None) -> T:
     require(isinstance(values, Mapping), prefix, values, "a table")
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     chosen: dict[str, Any] = {}
@@ -244,4 +253,4 @@ def _build(cls: type[T], prefix: str, values: Mapping[str, Any]) -> T:
         wanted = type(default).__name__
         require(type(value) is type(default), f"{prefix}.{key}", value, f"a value of type {wanted}")
         chosen[key] = value
-    return cls(**chosen)
+    return cls(**chosen) if base is None else dataclasses.replace(base, **chosen)  # type: ignore[type-var]

@@ -35,6 +35,7 @@ from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.modules import FaceModule, KavanModule, TrainModule
+from moodreel.lab.modules_sta import build_sta
 from moodreel.lab.networks import read_run_data, read_run_recipe
 from moodreel.lab.settings import (
     FaceSettings,
@@ -45,6 +46,7 @@ from moodreel.lab.settings import (
     recipe_from_dict,
 )
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
+from moodreel.lab.settings_sta import StaSettings
 from moodreel.lab.weights import hash_tensors, read_weights, start_from
 from moodreel.runtime.files import replace_file
 from moodreel.types import FloatArray
@@ -98,13 +100,14 @@ def train(
     """Trains one system.
 
     Args:
-        system: "face", "kavan" or "caca-rnn".
+        system: "face", "kavan", "caca-rnn" or "sta".
         data: manifests; their rows train together, missing labels masked.
         out: run folder.
         recipe: TOML file; the defaults of the settings without one.
         init: bundle or run whose weights to start from; what does not fit is left at random and logged.
         resume: go on from ``last.ckpt`` in the run folder, with the recipe stored there.
-        cache: caca-rnn: where features of clips are kept; None is ``features`` in the run folder.
+        cache: caca-rnn and sta: where features or aligned faces are kept; None is ``features`` in the run
+            folder.
 
     Raises:
         SettingsError, DataError, BundleError: the recipe, the data or the start is wrong.
@@ -206,6 +209,8 @@ def _build(recipe: Recipe, manifests: Sequence[Manifest], cache: Path) -> tuple[
         from moodreel.lab.train_caca_rnn import build_training  # it needs the detector, and that its extra
 
         return build_training(recipe, recipe.model, training, validation, cache)
+    if isinstance(recipe.model, StaSettings):
+        return build_sta(recipe.model, settings, training, validation, cache)
     if isinstance(recipe.model, FaceSettings):
         _check_count(len(training), settings)
         size = recipe.model.input_size

@@ -8,6 +8,7 @@ data (:mod:`moodreel.lab.fit_postprocess`).
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ import numpy.typing as npt
 
 from moodreel.errors import SettingsError, require
 from moodreel.types import FloatArray
+
+_CLOSE = 1e-9
+"""Seconds: a value exactly half a width away belongs to a median, whatever rounding says."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,52 @@ class PostProcess:
         return np.clip(out, -1.0, 1.0)
 
 
+class PostStream:
+    """A chain over values that come one after another, the same numbers as :meth:`PostProcess.apply`.
+
+    A value is known when everything within half the median's width after it is, so it waits for that long and
+    no longer. What is held does not grow.
+
+    Args:
+        chain: without a shift, which would need what comes later.
+
+    Raises:
+        SettingsError: the chain has a shift.
+    """
+
+    def __init__(self, chain: PostProcess) -> None:
+        require(chain.shift_s == 0, "postprocess.shift_s", chain.shift_s, "0: a stream cannot be shifted")
+        self._chain = chain
+        self._half = chain.median_s / 2 + _CLOSE
+        self._held: deque[tuple[float, float]] = deque()  # times and values that a median still needs
+        self._next = 0  # place in them of the next value to give
+
+    def push(self, time: float, value: float) -> list[float]:
+        """Takes the next value, at a time after the last one's; gives those that are known now, in order."""
+        self._held.append((time, value))
+        return self._give(time)
+
+    def finish(self) -> list[float]:
+        """Says that none follows; gives those that are left."""
+        return self._give(math.inf)
+
+    def _give(self, now: float) -> list[float]:
+        out = []
+        while self._next < len(self._held):
+            at = self._held[self._next][0]
+            if self._chain.median_s > 0 and now <= at + self._half:
+                break
+            while self._held[0][0] < at - self._half:
+                self._held.popleft()
+                self._next -= 1
+            near = [value for time, value in self._held if time <= at + self._half]
+            median = float(np.median(near)) if self._chain.median_s > 0 else self._held[self._next][1]
+            done = self._chain.scale * median + self._chain.centre
+            out.append(min(max(done, -1.0), 1.0))
+            self._next += 1
+        return out
+
+
 def smooth_median(times: npt.ArrayLike, values: npt.ArrayLike, width: float) -> FloatArray:
     """Median filter over true seconds: at the ends of a trace, of what there is.
 
@@ -88,7 +138,7 @@ def smooth_median(times: npt.ArrayLike, values: npt.ArrayLike, width: float) -> 
     when, trace = _check(times, values)
     if width <= 0:
         return trace.copy()
-    half = width / 2 + 1e-9  # a value exactly half a width away belongs, whatever rounding says
+    half = width / 2 + _CLOSE
     first = np.searchsorted(when, when - half, side="left")
     last = np.searchsorted(when, when + half, side="right")
     return np.array([np.median(trace[a:b]) for a, b in zip(first, last, strict=True)])

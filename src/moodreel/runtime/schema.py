@@ -16,6 +16,9 @@ from moodreel.errors import BundleError, SettingsError, require
 FORMAT = 1
 """Version of ``bundle.json`` that this package reads and writes."""
 
+LONGEST_MEDIAN = 4.0
+"""Widest median filter of a bundle, seconds: a live trace is late by half of it."""
+
 
 @dataclass(frozen=True)
 class System:
@@ -152,6 +155,28 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Post:
+    """How a trace is post-processed: :class:`moodreel.runtime.postprocess.PostProcess` without its shift.
+
+    Attributes:
+        median_s: width of the median filter in seconds, 0 (none) to :data:`LONGEST_MEDIAN`: each value waits
+            for half of it.
+        centre: added to the scaled values.
+        scale: factor on the values, above 0.
+    """
+
+    median_s: float = 0.0
+    centre: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        ok = _is_number(self.median_s) and 0 <= self.median_s <= LONGEST_MEDIAN
+        require(ok, "post.median_s", self.median_s, f"seconds, 0 to {LONGEST_MEDIAN:g}")
+        require(_is_number(self.centre), "post.centre", self.centre, "a number")
+        require(_is_number(self.scale) and self.scale > 0, "post.scale", self.scale, "a number above 0")
+
+
+@dataclass(frozen=True)
 class BundleInfo:
     """What ``bundle.json`` says.
 
@@ -169,6 +194,7 @@ class BundleInfo:
         licences: notes on code, weights and data.
         sha256: file name -> hex digest; the system's graphs must be there.
         format: of the file.
+        post: sta: what is done to a trace; None: nothing.
 
     Raises:
         SettingsError: a field has a value that is not allowed.
@@ -186,6 +212,7 @@ class BundleInfo:
     licences: tuple[str, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
+    post: Post | None = None
 
     def __post_init__(self) -> None:
         require(self.format == FORMAT, "format", self.format, f"{FORMAT}, the format this version reads")
@@ -213,12 +240,16 @@ class BundleInfo:
             size = (self.input.height, self.input.width)
             require(size[0] == size[1], "input.width", size[1], f"{size[0]}, the height: a square")
             require(self.sampling.method == "rate", "sampling.method", self.sampling.method, "'rate'")
+        ok = self.post is None or self.system == "sta"
+        require(ok, "post", "an object", f"nothing for {self.system}: only sta gives traces")
 
     def to_json(self) -> str:
         """The text of ``bundle.json``, ending in a newline."""
         content = asdict(self)
         for part in ("input", "sampling"):
             content[part] = {k: v for k, v in content[part].items() if v is not None}
+        if content["post"] is None:
+            del content["post"]
         return json.dumps({"format": content.pop("format"), **content}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -255,6 +286,7 @@ _FIELDS: Mapping[str, tuple[type, bool]] = {
     "scores": (dict, False),
     "licences": (list, False),
     "sha256": (dict, True),
+    "post": (dict, False),
 }
 """Field of ``bundle.json`` -> its type, and whether it must be there."""
 
@@ -279,6 +311,8 @@ def _shape_fields(content: object) -> dict[str, Any]:
     fields["supervised"] = Labels(**_shape_nested(content, "supervised", Labels))
     fields["input"] = InputSpec(**_shape_nested(content, "input", InputSpec))
     fields["sampling"] = Sampling(**_shape_nested(content, "sampling", Sampling))
+    if "post" in content:
+        fields["post"] = Post(**_shape_nested(content, "post", Post))
     fields["licences"] = _read_texts("licences", content.get("licences", []))
     for name, digest in content["sha256"].items():
         ok = isinstance(digest, str) and len(digest) == 64 and set(digest) <= set("0123456789abcdef")

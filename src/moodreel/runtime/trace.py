@@ -21,6 +21,7 @@ from moodreel.faces.align import Alignment
 from moodreel.faces.video import FaceStream, FaceTick, pick_frames
 from moodreel.media import Media
 from moodreel.runtime.engine import Engine
+from moodreel.runtime.postprocess import PostProcess, PostStream
 from moodreel.types import Float32Array, FloatArray, UInt8Array
 
 WINDOW = 16
@@ -97,6 +98,8 @@ class Tracer:
 
     A tick is given when no later window can show it and, without a face, when the next value is known. So a
     tick waits for up to ``window`` ticks after it, and those of a face that has gone until it is given up.
+    Post-processing then goes over the points in order, those without a face filled in; a median adds half its
+    width to the wait.
 
     Args:
         engine: runs the network: ``frames`` [1, window, S, S, 3] -> ``valence`` [1, window] and, if it has
@@ -104,6 +107,10 @@ class Tracer:
         faces: a new stream.
         settings: how windows are laid.
         keep_attention: whether points have their attention; where nobody looks at it, it costs time.
+        post: what is done to the values; None: nothing.
+
+    Raises:
+        SettingsError: the post-processing has a shift.
     """
 
     def __init__(
@@ -112,8 +119,11 @@ class Tracer:
         faces: FaceStream,
         settings: TraceSettings = DEFAULT,
         keep_attention: bool = False,
+        post: PostProcess | None = None,
     ) -> None:
         self.faces = faces
+        self._post = None if post is None else PostStream(post)
+        self._unprocessed: deque[TracePoint] = deque()
         self._engine, self._settings, self._keep = engine, settings, keep_attention
         ramp = np.arange(settings.window, dtype=np.float64)
         self._weights: list[float] = np.minimum(ramp + 1, settings.window - ramp).tolist()
@@ -133,7 +143,7 @@ class Tracer:
             SettingsError: the frame or the time is not allowed.
             BundleError: the network fails, or gives what is not finite.
         """
-        return self._take(self.faces.push(frame, time))
+        return self._process(self._take(self.faces.push(frame, time)))
 
     def finish(self, duration: float | None = None) -> list[TracePoint]:
         """Says that no frame follows; see :meth:`moodreel.faces.video.FaceStream.finish`.
@@ -147,7 +157,21 @@ class Tracer:
         """
         points = self._take(self.faces.finish(duration))
         self._close()
-        return points + self._give(True)
+        return self._process(points + self._give(True), is_end=True)
+
+    def _process(self, points: list[TracePoint], is_end: bool = False) -> list[TracePoint]:
+        """Puts values through the post-processing, which may hold some back."""
+        if self._post is None:
+            return points
+        done: list[float] = []
+        for point in points:
+            if point.valence is None:  # then no tick of the clip has a face
+                return points
+            self._unprocessed.append(point)
+            done += self._post.push(point.time, point.valence)
+        if is_end:
+            done += self._post.finish()
+        return [replace(self._unprocessed.popleft(), valence=value) for value in done]
 
     def _take(self, ticks: Iterable[FaceTick]) -> list[TracePoint]:
         points = []

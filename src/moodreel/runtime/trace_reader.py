@@ -18,6 +18,7 @@ from moodreel.faces.video import FaceStream, bind_detector
 from moodreel.media import Limits, Media, open_media
 from moodreel.runtime.bundle import read_bundle
 from moodreel.runtime.engine import Engine, OnnxEngine
+from moodreel.runtime.postprocess import PostProcess
 from moodreel.runtime.schema import SYSTEMS, BundleInfo
 from moodreel.runtime.trace import WINDOW, TracePoint, Tracer, TraceSettings, trace_media
 from moodreel.types import Float32Array, FloatArray, Sample
@@ -56,6 +57,7 @@ class TraceReader:
         detector: who finds faces; None takes the whole frame as the face. What it leaves open is settled
             here.
         settings: None lays windows as the bundle says.
+        raw: leaves out the bundle's post-processing.
 
     Raises:
         BundleError: the bundle's input is not square, or it states no rate.
@@ -68,6 +70,7 @@ class TraceReader:
         engine: Engine,
         detector: DetectorSettings | None = None,
         settings: TraceSettings | None = None,
+        raw: bool = False,
     ) -> None:
         sampling, spec = info.sampling, info.input
         if sampling.fps is None or spec.height != spec.width:
@@ -76,6 +79,8 @@ class TraceReader:
         self.detector = None if detector is None else choose_detector(detector)
         self.fps = sampling.fps
         self.settings = settings or TraceSettings.of_window(sampling.limit or WINDOW)
+        post = None if raw else info.post
+        self.post = None if post is None else PostProcess(post.median_s, post.centre, post.scale)
         self._opened: Detector | None = None
         self._lock = Lock()  # a detector has state: one clip at a time
 
@@ -98,7 +103,7 @@ class TraceReader:
                 finalize(self, stack.close)  # before the interpreter ends
             finder = bind_detector(self._opened, media, self.fps)
         faces = FaceStream(finder, self.info.input.height, self.fps)
-        return Tracer(self.engine, faces, self.settings, keep_attention)
+        return Tracer(self.engine, faces, self.settings, keep_attention, self.post)
 
     def sample(self, source: Any, limits: Limits) -> list[TracedSample]:
         """Reads a whole clip.
@@ -159,6 +164,7 @@ def open_trace_reader(
     *,
     stride: int | None = None,
     threads: int | None = None,
+    raw: bool = False,
 ) -> TraceReader:
     """Opens a bundle of the system ``sta``.
 
@@ -167,6 +173,7 @@ def open_trace_reader(
         detector: as in :class:`TraceReader`.
         stride: ticks from window to window; None is half a window.
         threads: cores the network may use; None is all that this process may use.
+        raw: leaves out the bundle's post-processing.
 
     Raises:
         BundleError: there is no such bundle, it is broken, or of another system.
@@ -179,7 +186,7 @@ def open_trace_reader(
         raise BundleError(f"bundle {info.name!r}: a trace needs system 'sta', not {info.system!r}")
     engine = OnnxEngine(bundle.read_model(), SYSTEMS["sta"], source=bundle.source, threads=threads)
     settings = TraceSettings.of_window(bundle.info.sampling.limit or WINDOW, stride)
-    return TraceReader(bundle.info, engine, detector, settings)
+    return TraceReader(bundle.info, engine, detector, settings, raw)
 
 
 def read_sta(

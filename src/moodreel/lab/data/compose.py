@@ -81,6 +81,8 @@ def compose_clip(
     size: int,
     rng: np.random.Generator,
     others: Sequence[Still] = (),
+    weight: FloatArray | None = None,
+    smallest: float = SMALLEST,
 ) -> Composed:
     """Draws a clip.
 
@@ -92,8 +94,10 @@ def compose_clip(
         rng: source of chance.
         others: stills of other people, which may stand by, smaller, or lie behind on their side. A cut-out
             figure has no bystanders.
+        weight: [T] in [0, 1], how much of ``still`` is shown over ``neutral``; None changes once, at random.
+        smallest: height of the face relative to the frame's, at least.
     """
-    path = _draw_path(times, rng, still.cut_out)
+    path = _draw_path(times, rng, still.cut_out, smallest)
     behind = [other.pixels[0, ..., :3] for other in others]
     plain = still.cut_out and rng.random() < 0.6
     scene = draw_background(size, times, rng, behind, plain)
@@ -102,9 +106,10 @@ def compose_clip(
             bystander = others[int(rng.integers(len(others)))]
             place = place_bystander(path, rng)
             scene = _lay_over(scene, _place(bystander, place, times, size, bool(rng.random() < 0.5)))
-    turn = rng.uniform(0.2, 0.6) if neutral is not None else -1.0
-    fade = rng.choice([1e-6, 0.08, 0.2])
-    weight = np.clip((times - turn) / fade, 0, 1)  # 0: neutral, 1: the expression
+    if weight is None:
+        turn = rng.uniform(0.2, 0.6) if neutral is not None else -1.0
+        fade = rng.choice([1e-6, 0.08, 0.2])
+        weight = np.clip((times - turn) / fade, 0, 1)  # 0: neutral, 1: the expression
     flip = rng.random() < 0.5
     layers = _place(still, path, times, size, flip)
     if neutral is not None:
@@ -125,9 +130,11 @@ def _lay_over(scene: torch.Tensor, layers: torch.Tensor) -> torch.Tensor:
     return scene * (1 - layers[:, 3:]) + layers[:, :3]
 
 
-def _draw_path(times: FloatArray, rng: np.random.Generator, cut_out: bool) -> FloatArray:
+def _draw_path(
+    times: FloatArray, rng: np.random.Generator, cut_out: bool, smallest: float = SMALLEST
+) -> FloatArray:
     """[T, 5]: centre x, centre y of the face (0-1), its height (0-1), aspect change, turn in radians."""
-    height = LARGEST * (SMALLEST / LARGEST) ** (rng.random() ** (1.6 if cut_out else 1.2))
+    height = LARGEST * (smallest / LARGEST) ** (rng.random() ** (1.6 if cut_out else 1.2))
     zoom = np.exp(rng.uniform(-0.25, 0.25) * times) if rng.random() < 0.6 else np.ones_like(times)
     room = max(0.06, (1 - height) / 2)
     start, end = rng.uniform(-room, room, (2, 2))
@@ -288,16 +295,7 @@ def write_clips(
         size: side of the frames, pixels.
         per_class: clips of one class at most, an even draw before ``limit``; 0 for all.
     """
-    rows = read_manifest(manifest).select(split)
-    rng = np.random.default_rng(seed)
-    if per_class:
-        members: dict[str, list[int]] = {}
-        for i, row in enumerate(rows):
-            members.setdefault(row.labels["ekman"], []).append(i)
-        drawn = [rng.permutation(members[name])[:per_class] for name in sorted(members)]
-        rows = [rows[i] for i in sorted(np.concatenate(drawn).tolist())]
-    if 0 < limit < len(rows):
-        rows = [rows[i] for i in sorted(rng.choice(len(rows), limit, replace=False))]
+    rows = draw_rows(read_manifest(manifest).select(split), limit, per_class, np.random.default_rng(seed))
     neutral = {row.group: row for row in rows if row.labels.get("ekman") == "neutral"}
     stills = [(row.clip, row.group) for row in rows]
     written = []
@@ -317,12 +315,25 @@ def write_clips(
         for file in (path, keypoints):
             file.parent.mkdir(parents=True, exist_ok=True)
         write_gif(path, composed.frames, durations)
-        keypoints.write_bytes(format_faces(_face_of(path.name, composed, durations)))
+        keypoints.write_bytes(format_faces(face_of(path.name, composed, durations)))
         written.append(Row(path, row.group, split, dict(row.scores), dict(row.labels), keypoints))
     return written
 
 
-def _face_of(name: str, composed: Composed, durations: FloatArray) -> ClipFaces:
+def draw_rows(rows: list[Row], limit: int, per_class: int, rng: np.random.Generator) -> list[Row]:
+    """Some rows, in their order: at most ``per_class`` of a class, then at most ``limit``; 0 for all."""
+    if per_class:
+        members: dict[str, list[int]] = {}
+        for i, row in enumerate(rows):
+            members.setdefault(row.labels["ekman"], []).append(i)
+        drawn = [rng.permutation(members[name])[:per_class] for name in sorted(members)]
+        rows = [rows[i] for i in sorted(np.concatenate(drawn).tolist())]
+    if 0 < limit < len(rows):
+        rows = [rows[i] for i in sorted(rng.choice(len(rows), limit, replace=False))]
+    return rows
+
+
+def face_of(name: str, composed: Composed, durations: FloatArray) -> ClipFaces:
     """The composed face as a detector would state it, were it always right."""
     height, width = composed.frames.shape[1:3]
     starts = np.concatenate([[0.0], np.cumsum(durations)[:-1]]).round(4)
@@ -347,9 +358,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=0)
     parser.add_argument("--per-class", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--traces", action="store_true", help="from neutral and back, with valence along time"
+    )
     options = parser.parse_args(arguments)
+    if options.traces:
+        from moodreel.lab.data.compose_traces import write_traced as write
+    else:
+        write = write_clips
     try:
-        rows = write_clips(
+        rows = write(
             options.manifest,
             options.split,
             options.out,
