@@ -39,8 +39,8 @@ SOURCES = {
     "stills_traces_train": (
         "Stills of the training persons composed into clips of 3 to 4 s with traces (`python -m "
         "moodreel.lab.data.compose --traces`): a person's neutral picture blended into an expression and "
-        "back, or one picture throughout. The label is weak: its height is the valence of the class name on the "
-        "circumplex, not a rating of the picture."
+        "back, or one picture throughout. The label is weak: its height is the valence of the class name on "
+        "the circumplex, not a rating of the picture."
     ),
     "stills_traces_val": "The same of the validation persons.",
     "stills_traces_test": "The same of the test persons, who were in no other split. Test only.",
