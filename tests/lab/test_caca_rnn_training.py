@@ -12,7 +12,7 @@ from moodreel.errors import BundleError, DataError, SettingsError
 from moodreel.faces.crop import crop_centre, crop_face
 from moodreel.faces.detect import DetectorSettings
 from moodreel.faces.openpose import format_faces
-from moodreel.lab.ablate_caca_rnn import CacaStudyOptions, ablate_caca_rnn, choose_rows, count_parameters
+from moodreel.lab.ablate_caca_rnn import ablate_caca_rnn, choose_rows, count_parameters
 from moodreel.lab.ablation.seed_report import write_seed_report
 from moodreel.lab.data.labels import class_of
 from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
@@ -22,13 +22,14 @@ from moodreel.lab.export import export
 from moodreel.lab.models.caca_rnn_system import CacaRnnSystem, Extractors, start_extractors
 from moodreel.lab.modules_caca_rnn import predict_batch, read_batch
 from moodreel.lab.networks import load_bundle, load_run
+from moodreel.lab.seed_study import StudyOptions
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.train import train
 from moodreel.media import open_media, write_gif
 from moodreel.runtime.bundle import read_bundle
 from moodreel.types import ClipFaces, Face, FaceTrack
 
-SMALL = CacaRnnSettings(face_size=32, context_size=32, phases=2)
+SMALL = CacaRnnSettings(face_size=32, context_size=48, phases=2)
 BOX = np.array([8.0, 8.0, 24.0, 24.0])
 DURATIONS = np.full(6, 0.1)
 """Six pictures of 0.1 s: ticks at 0, 0.2 and 0.4 s, from the second first frame at 0.1, 0.3 and 0.5 s."""
@@ -87,7 +88,7 @@ class TestStreams:
         frames = dict(open_media(row.clip).read([0, 2, 4]))
         with torch.no_grad():
             context = extractors.read_context(
-                torch.from_numpy(np.stack([crop_centre(frames[k], 32) for k in (0, 2, 4)]))
+                torch.from_numpy(np.stack([crop_centre(frames[k], 48) for k in (0, 2, 4)]))
             )
             crops = [crop_face(frames[k], BOX / [48, 32, 48, 32], 32) for k in (0, 2, 4)]
             face = extractors.read_faces(torch.from_numpy(np.stack(crops)))
@@ -167,7 +168,7 @@ class TestLabels:
 
 
 def write_recipe(path, **model):
-    lines = ['system = "caca-rnn"', "[model]", "face_size = 32", "context_size = 32", "phases = 2"]
+    lines = ['system = "caca-rnn"', "[model]", "face_size = 32", "context_size = 48", "phases = 2"]
     lines += [f"{key} = {json.dumps(value)}" for key, value in model.items()]
     lines += ["[train]", "epochs = 12", "batch = 5", "learning_rate = 3e-3", 'precision = "32"']
     path.write_text("\n".join(lines) + "\n")
@@ -295,7 +296,7 @@ class TestStudy:
 
         def study(out, rows, seeds=2):
             lines = []
-            options = CacaStudyOptions(manifest, out, recipe, seeds, rows=rows, cache=tmp_path / "features")
+            options = StudyOptions(manifest, out, recipe, seeds, rows=rows, cache=tmp_path / "features")
             scores, outline = ablate_caca_rnn(options, lines.append)
             return scores, outline, lines
 

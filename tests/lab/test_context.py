@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from moodreel.errors import BundleError, SettingsError
-from moodreel.lab.layers.context import CompactContext, SqueezeNetContext, build_context
+from moodreel.lab.layers.context import CompactContext, SqueezeNetContext, build_context, pool_maxima
 from moodreel.lab.settings_caca_rnn import SUBMITTED_CACA_RNN, CacaRnnSettings
 from reference.kavan import adaptive_average_pool
 
@@ -46,6 +47,14 @@ class TestPooling:
         expected = np.concatenate([means.reshape(2, -1), maxima.reshape(2, -1)], axis=1)
         assert got.shape == (2, features)
         np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [9, 13, 14, 1])
+@pytest.mark.parametrize("cells", [1, 2, 7])
+def test_maxima_are_torchs_where_cells_do_not_divide_the_grid(size, cells):
+    grid = torch.randn(2, 3, size, size + 2)
+    expected = functional.adaptive_max_pool2d(grid, cells)
+    torch.testing.assert_close(pool_maxima(grid, cells), expected, rtol=0, atol=0)
 
 
 def test_squeezenet_loads_torchvisions_weights(tmp_path):

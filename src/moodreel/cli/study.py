@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_SYSTEMS = ("kavan", "caca-rnn")
+_SYSTEMS = ("kavan", "caca-rnn", "sta")
 _DETECTORS = ("keypoints", "frame", "auto", "dlib", "mediapipe")
 
 
 def ablate(
-    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan or caca-rnn.")],
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="kavan, caca-rnn or sta.")],
     data: Annotated[Path, typer.Option(metavar="MANIFEST", help="CSV or Parquet.")],
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder of the study; one that was cut off goes on.")
@@ -37,7 +37,7 @@ def ablate(
     ] = None,
     splits: Annotated[int, typer.Option(metavar="N", help="kavan: random splits.")] = 5,
     seed: Annotated[int, typer.Option(metavar="N", help="kavan: of splits and training.")] = 0,
-    seeds: Annotated[int, typer.Option(metavar="N", help="caca-rnn: trainings of each row.")] = 5,
+    seeds: Annotated[int, typer.Option(metavar="N", help="caca-rnn, sta: trainings of each row.")] = 5,
     end_to_end: Annotated[
         bool, typer.Option("--end-to-end", help="kavan: train the backbones too, not on stored features.")
     ] = False,
@@ -69,20 +69,20 @@ def ablate(
         Path | None, typer.Option(metavar="DIR", help="Stored features; default: DIR/features of --out.")
     ] = None,
 ) -> None:
-    """Run every row of a paper's tables: kavan on random splits, caca-rnn with seeds (needs "lab")."""
+    """Run every row of a paper's tables: kavan on random splits, the others with seeds (needs "lab")."""
     if system not in _SYSTEMS:
-        stop(f"ablate {system}: expected {' or '.join(_SYSTEMS)}")
+        stop(f"ablate {system}: expected one of {', '.join(_SYSTEMS)}")
     if not out.parent.is_dir():
         stop(f"--out {out}: no folder {out.parent}")
     if detector not in _DETECTORS:
         stop(f"--detector {detector}: expected one of {', '.join(_DETECTORS)}")
-    if system == "caca-rnn":
+    if system != "kavan":
         kavan_only = {"--init": init, "--end-to-end": end_to_end, "--withhold": withhold}
         for option, value in kavan_only.items():
             if value:
-                stop(f"{option}: not with ablate caca-rnn")
+                stop(f"{option}: not with ablate {system}")
         keys = tuple(key for key in rows.split(",") if key)
-        _ablate_caca_rnn(data, out, recipe, seeds, _read_rates(rates), keys, cache)
+        _ablate_seeds(system, data, out, recipe, seeds, _read_rates(rates), keys, cache)
         return
     from moodreel.report.terminal import Progress
 
@@ -127,7 +127,8 @@ def ablate(
         raise typer.Exit(FAILED)
 
 
-def _ablate_caca_rnn(
+def _ablate_seeds(
+    system: str,
     data: Path,
     out: Path,
     recipe: Path | None,
@@ -140,10 +141,15 @@ def _ablate_caca_rnn(
 
     with needs_lab("ablate"):
         from moodreel.cli.seed_pictures import draw_seed_study
-        from moodreel.lab.ablate_caca_rnn import CacaStudyOptions, ablate_caca_rnn
         from moodreel.lab.ablation.seed_report import write_seed_report
+        from moodreel.lab.seed_study import StudyOptions
 
-        options = CacaStudyOptions(data, out, recipe, seeds, rates, rows, cache)
+        if system == "caca-rnn":
+            from moodreel.lab.ablate_caca_rnn import ablate_caca_rnn as run
+        else:
+            from moodreel.lab.ablate_sta import ablate_sta as run
+
+        options = StudyOptions(data, out, recipe, seeds, rates, rows, cache)
         bars: list[Progress] = []
 
         def advance(done: int, total: int) -> None:
@@ -153,7 +159,7 @@ def _ablate_caca_rnn(
             if done == total:
                 bars[0].clear()
 
-        scores, outline = ablate_caca_rnn(options, complain, advance)
+        scores, outline = run(options, complain, advance)
         written = write_seed_report(scores, outline)
         for name, figure in draw_seed_study(scores, outline):
             figure.savefig(out / name)

@@ -39,7 +39,14 @@ from moodreel.lab.models.caca_rnn import build_caca_rnn
 from moodreel.lab.models.caca_rnn_system import Extractors, start_extractors
 from moodreel.lab.models.cnn_2d_3d import Cnn2d3d
 from moodreel.lab.modules_caca_rnn import CacaRnnModule, Net, predict_batch, score_classes
-from moodreel.lab.seed_study import Outcome, SeedStudy, StudyRow, read_seed_study, run_seed_study
+from moodreel.lab.seed_study import (
+    Outcome,
+    SeedStudy,
+    StudyOptions,
+    StudyRow,
+    read_seed_study,
+    run_seed_study,
+)
 from moodreel.lab.settings import Recipe, read_recipe, recipe_from_dict
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.train_caca_rnn import fill_streams, load_streams, open_finder
@@ -104,29 +111,6 @@ METRICS = (
 )
 
 
-@dataclass(frozen=True)
-class CacaStudyOptions:
-    """What ``moodreel ablate caca-rnn`` is asked.
-
-    Attributes:
-        data: manifest with a split.
-        out: folder of the study.
-        recipe: TOML file of system caca-rnn; None takes the settings' defaults. Its network is ignored.
-        seeds: how many trainings of each row, seeds 0, 1, 2 ...
-        rates: learning rates that validation chooses from, for each row and seed; empty: the recipe's.
-        rows: keys of networks; empty: all.
-        cache: where features are kept; None is ``features`` in ``out``.
-    """
-
-    data: Path
-    out: Path
-    recipe: Path | None = None
-    seeds: int = 5
-    rates: tuple[float, ...] = ()
-    rows: tuple[str, ...] = ()
-    cache: Path | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class _Predicted:
     """What a network says of the validation and the test clips, as probabilities [n, K]."""
@@ -137,7 +121,7 @@ class _Predicted:
 
 
 def ablate_caca_rnn(
-    options: CacaStudyOptions,
+    options: StudyOptions,
     report: Callable[[str], None] = lambda line: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[SeedScores, Outline]:

@@ -150,9 +150,23 @@ def build_sta(
         raise DataError(f"{len(failures)} clips cannot be read: {reasons}{more}")
     learnt = FaceVideoDataset(training, cutter, settings.seed, train=True)
     held = FaceVideoDataset(validation, cutter, settings.seed, train=False)
+    loaders = load_windows(learnt, held, settings)
+    known = learnt.target[learnt.labelled & learnt.found]
+    moments = float(known.mean()), float(known.std(correction=0))
+    return StaModule(build_trace_network(model), settings, moments), loaders
+
+
+def load_windows(
+    learnt: FaceVideoDataset, held: FaceVideoDataset, settings: TrainSettings
+) -> tuple[DataLoader[TraceBatch], DataLoader[TraceBatch]]:
+    """Loaders of training, shuffled and without a last small batch, and of validation.
+
+    Raises:
+        SettingsError: a batch is larger than an epoch.
+    """
     if len(learnt) < settings.batch:
         raise SettingsError("train.batch", settings.batch, f"at most {len(learnt)}, the windows of an epoch")
-    loaders = (
+    return (
         DataLoader(
             learnt,
             sampler=ShuffleSampler(len(learnt), settings.seed),
@@ -163,6 +177,3 @@ def build_sta(
         ),
         DataLoader(held, batch_size=settings.batch),
     )
-    known = learnt.target[learnt.labelled & learnt.found]
-    moments = float(known.mean()), float(known.std(correction=0))
-    return StaModule(build_trace_network(model), settings, moments), loaders

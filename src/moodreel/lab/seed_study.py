@@ -53,6 +53,29 @@ class StudyRow:
         require(named, "StudyRow.key", self.key, "lower-case letters, digits and dashes")
 
 
+@dataclass(frozen=True)
+class StudyOptions:
+    """What a study over seeds is asked.
+
+    Attributes:
+        data: manifest with a split.
+        out: folder of the study.
+        recipe: TOML file; None takes the settings' defaults. Its network is ignored: the rows name theirs.
+        seeds: how many trainings of each row, seeds 0, 1, 2 ...
+        rates: learning rates that validation chooses from, for each row and seed; empty: the recipe's.
+        rows: keys of networks; empty: all.
+        cache: where what is computed once of the clips is kept; None is ``features`` in ``out``.
+    """
+
+    data: Path
+    out: Path
+    recipe: Path | None = None
+    seeds: int = 5
+    rates: tuple[float, ...] = ()
+    rows: tuple[str, ...] = ()
+    cache: Path | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """What one training came to.

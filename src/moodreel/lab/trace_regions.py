@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from moodreel.faces.align import Alignment, align_faces
 from moodreel.faces.openpose import OpenPoseFiles
-from moodreel.faces.video import bind_detector, pick_frames
+from moodreel.faces.video import FaceStream, bind_detector, pick_frames, read_face_ticks
 from moodreel.lab.data.manifest import Row
 from moodreel.media import frames_nearest, open_media, rate_times
 from moodreel.types import BoolArray, Face
@@ -72,6 +72,21 @@ def find_faces(row: Row, fps: float) -> list[Sequence[Face]]:
     known = {time: finder(frame, time) for frame, time in pick_frames(media, fps)}
     nearest = frames_nearest(starts, rate_times(media.duration, fps))
     return [known[float(starts[index])] for index in nearest.tolist()]
+
+
+def mask_clip(row: Row, fps: float, size: int) -> list[Regions | None]:
+    """Regions at each tick of a clip, in the pictures that training sees; None where they are not known.
+
+    Raises:
+        DataError, MediaError: keypoints or clip are wrong.
+    """
+    assert row.keypoints is not None
+    media = open_media(row.clip)
+    stream = FaceStream(bind_detector(OpenPoseFiles(row.keypoints), media, fps), size, fps)
+    return [
+        None if tick.place is None else mask_regions(faces, tick.place, size)
+        for tick, faces in zip(read_face_ticks(media, stream), find_faces(row, fps), strict=True)
+    ]
 
 
 def mask_regions(faces: Sequence[Face], place: Alignment, size: int) -> Regions | None:

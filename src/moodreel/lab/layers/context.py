@@ -104,9 +104,27 @@ class CompactContext(nn.Module):
         grid = self.backbone(x)
         pooled = (
             functional.adaptive_avg_pool2d(grid, self.cells),
-            functional.adaptive_max_pool2d(grid, self.cells),
+            pool_maxima(grid, self.cells),
         )
         return torch.cat(pooled, dim=1).flatten(1)
+
+
+def pool_maxima(grid: Tensor, cells: int) -> Tensor:
+    """``functional.adaptive_max_pool2d``, which ONNX has only where the cells divide the grid.
+
+    Args:
+        grid: [N, C, H, W].
+        cells: K, a side.
+
+    Returns:
+        [N, C, K, K].
+    """
+    for axis in (2, 3):
+        size = grid.shape[axis]
+        bounds = [(k * size // cells, -(-(k + 1) * size // cells)) for k in range(cells)]
+        parts = [grid.narrow(axis, first, end - first).amax(axis, keepdim=True) for first, end in bounds]
+        grid = torch.cat(parts, dim=axis)
+    return grid
 
 
 def build_context(settings: CacaRnnSettings) -> SqueezeNetContext | CompactContext:
