@@ -353,6 +353,6 @@ def _tell_attention(study: SeedStudy, test: _TestClips) -> list[str]:
         f"Attention of 3D-CNN + STA on eyes and mouth: {mass.mean():.1%} of its mass, on {area.mean():.1%} "
         f"of the area; {100 * seeds.mean:+.1f} points (95 %: {100 * seeds.low:+.1f} to "
         f"{100 * seeds.high:+.1f} over {seeds.count} seeds, {100 * low:+.1f} to {100 * high:+.1f} over test "
-        f"groups). Its peak lies there in {pointing.mean():.1%} of {int(known.sum())} ticks; a window's first "
-        "tick is even by construction and left out."
+        f"groups). Its peak lies there in {pointing.mean():.1%} of {int(known.sum())} ticks; a window's "
+        "first tick is even by construction and left out."
     ]

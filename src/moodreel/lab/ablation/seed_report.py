@@ -88,10 +88,13 @@ def write_seed_report(scores: SeedScores, outline: Outline) -> list[Path]:
 
 
 def format_medians(scores: SeedScores, outline: Outline) -> Table:
-    """One line a row that has a finished run: parameters, medians and the paper's numbers; head first."""
+    """One line a row that has a finished run: parameters, medians, the paper's numbers if any; head first."""
     head = ["network", "parameters"]
+    told = {key for row in scores.study.rows for key in row.paper}
     for metric in scores.metrics:
-        head += [name_metric(metric), f"{name_metric(metric)}: {outline.paper}"]
+        head.append(name_metric(metric))
+        if metric.key in told:
+            head.append(f"{name_metric(metric)}: {outline.paper}")
     table = [[*head, "seeds"]]
     for row in scores.study.rows:
         runs = scores.study.list_runs(row.key)
@@ -100,8 +103,9 @@ def format_medians(scores: SeedScores, outline: Outline) -> Table:
         line = [row.name, "" if row.parameters is None else f"{row.parameters:,}"]
         for metric in scores.metrics:
             line.append(tell_spread(scores.summarise(row.key, metric.key), metric))
-            paper = row.paper.get(metric.key)
-            line.append("" if paper is None else f"{paper:.{metric.digits}f}")
+            if metric.key in told:
+                paper = row.paper.get(metric.key)
+                line.append("" if paper is None else f"{paper:.{metric.digits}f}")
         table.append([*line, str(len(runs))])
     return table
 
