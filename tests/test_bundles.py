@@ -8,17 +8,25 @@ import pytest
 import torch
 
 import moodreel
+from moodreel.lab.data.streams import pad_clips
+from moodreel.lab.modules_caca_rnn import predict_batch
 from moodreel.lab.networks import OUTPUTS, build_graph, load_bundle
 from moodreel.media import open_media, rate_times, sample_media, segment_times
 from moodreel.runtime.bundle import BUNDLED, list_bundles, read_bundle
+from moodreel.runtime.scene_reader import OnnxSceneEngine
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 GOLDEN = Path(__file__).parent / "golden"
 
 
 def test_what_ships():
-    assert list_bundles() == ["face", "kavan"]
+    assert list_bundles() == ["caca-rnn", "face", "kavan"]
     assert sum(f.stat().st_size for f in BUNDLED.rglob("*") if f.is_file()) < 40e6
+
+
+@pytest.fixture(params=["caca-rnn", "face", "kavan"])
+def every_bundle(request):
+    return read_bundle(request.param)
 
 
 @pytest.fixture(params=["face", "kavan"])
@@ -26,7 +34,8 @@ def bundle(request):
     return read_bundle(request.param)
 
 
-def test_card_and_scores_are_measured(bundle):
+def test_card_and_scores_are_measured(every_bundle):
+    bundle = every_bundle
     card = bundle.read_card()
     assert bundle.info.name in card
     headline = bundle.info.scores["headline"]
@@ -80,8 +89,43 @@ def test_equal_to_torch_on_real_clips(bundle, data):
     assert_equal_to_torch(bundle, clips)
 
 
-def test_golden_scores(bundle):
+@pytest.mark.parametrize("length", [1, 3, 40])
+def test_caca_rnn_is_equal_to_torch_at_any_length(length):
+    bundle = read_bundle("caca-rnn")
+    net, engine = load_bundle(bundle)[1].eval(), OnnxSceneEngine(bundle)
+    rng = np.random.default_rng(length)
+    sizes = {"face": bundle.info.input.face, "context": bundle.info.input.height}
+    pixels = {
+        kind: rng.integers(0, 256, (length, size, size, 3)).astype(np.uint8) for kind, size in sizes.items()
+    }
+    with torch.no_grad():
+        face = net.extractors.read_faces(torch.from_numpy(pixels["face"])).numpy()
+        context = net.extractors.read_context(torch.from_numpy(pixels["context"])).numpy()
+        batch = {"has_face": torch.ones(1, dtype=torch.bool), "label": torch.zeros(1, dtype=torch.int64)}
+        for kind, features in (("face", face), ("context", context)):
+            batch[kind], batch[f"{kind}_lengths"] = pad_clips([features])
+        expected = predict_batch([net.rnn], batch)[0].numpy()
+        alone = predict_batch([net.fallback], batch)[0].numpy()
+    np.testing.assert_allclose(engine.read_faces(pixels["face"]), face, atol=1e-4)
+    np.testing.assert_allclose(engine.read_context(pixels["context"]), context, atol=1e-4)
+    said = engine.read_streams(face, context)
+    np.testing.assert_allclose(said["probabilities"], expected, atol=1e-4)
+    assert said["attention"].shape == (length, length)
+    np.testing.assert_allclose(engine.read_scene(context)["probabilities"], alone, atol=1e-4)
+
+
+def test_caca_rnn_says_what_it_read(data, tmp_path):
+    mood = moodreel.load("caca-rnn")
+    comes_and_goes, nobody = (mood(data(f"clips/{name}")) for name in ("face_noface.mov", "no_face.mp4"))
+    assert (comes_and_goes.faces, comes_and_goes.scene.face, comes_and_goes.scene.reason) == (1, 0, None)
+    assert 0.3 < comes_and_goes.scene.share < 0.45
+    assert (nobody.faces, nobody.scene.share) == (0, 0.0)
+    assert nobody.scene.reason == "no face was found: read from the scene alone"
+
+
+def test_golden_scores(every_bundle):
     """A bundle that changed shows here: write_golden.py writes them anew."""
+    bundle = every_bundle
     stored = json.loads((GOLDEN / f"{bundle.info.name}.json").read_text(encoding="utf-8"))
     mood = moodreel.load(bundle.info.name)
     for name, scores in stored.items():

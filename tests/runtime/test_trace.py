@@ -14,7 +14,7 @@ from moodreel.runtime import trace_reader as rooms
 from moodreel.runtime.engine import OnnxEngine
 from moodreel.runtime.recognizer import Recognizer, load
 from moodreel.runtime.schema import SYSTEMS, BundleInfo
-from moodreel.runtime.trace import Tracer, TraceSettings, fill_gaps, post_process, trace_media
+from moodreel.runtime.trace import Tracer, TraceSettings, fill_gaps, trace_media
 from moodreel.runtime.trace_reader import GRID, TraceReader, open_trace_reader, spread_attention
 from moodreel.types import Clip
 from runtime.tiny import make_info, make_sta, write_bundle, write_sta
@@ -186,19 +186,6 @@ def test_gaps_by_hand():
     assert np.isnan(values).all()
     assert status == ["no_face", "no_face"]
     assert fill_gaps([], [], [])[1] == []
-
-
-def test_post_processing_sees_the_whole_trace():
-    points = trace_levels([10, 20, 30, 40, 50])
-    before = [p.valence for p in points]
-    after = post_process(points, lambda times, values: values * 2 + times)
-    np.testing.assert_allclose(
-        [p.valence for p in after], [min(1, 2 * v + k / 4) for k, v in enumerate(before)]
-    )
-    assert [p.status for p in after] == ["ok"] * 5
-    assert post_process(points, None) == points
-    nobody, _, _ = trace_plan([None, None])
-    assert post_process(nobody, lambda times, values: 1 / 0) == nobody
 
 
 @pytest.fixture(scope="module")

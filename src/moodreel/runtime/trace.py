@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +28,6 @@ WINDOW = 16
 
 OK, INTERPOLATED, NO_FACE = "ok", "interpolated", "no_face"
 """What ``status`` of a point may be."""
-
-PostProcessor: TypeAlias = Callable[[FloatArray, FloatArray], npt.ArrayLike]
-"""Times [n] in seconds and values [n] of a whole trace -> values [n]."""
 
 
 @dataclass(frozen=True)
@@ -336,21 +332,6 @@ def trace_media(media: Media, tracer: Tracer) -> Iterator[TracePoint]:
     for frame, time in pick_frames(media, tracer.faces.fps):
         yield from tracer.push(frame, time)
     yield from tracer.finish(media.duration)
-
-
-def post_process(points: Sequence[TracePoint], process: PostProcessor | None) -> list[TracePoint]:
-    """Points with their values put through what was chosen on development data, and kept in [-1, 1].
-
-    Args:
-        points: of a whole trace; one without a face at all stays as it is.
-        process: None changes nothing.
-    """
-    if process is None or any(point.valence is None for point in points):
-        return list(points)
-    times = np.array([point.time for point in points])
-    values = np.array([point.valence for point in points], dtype=np.float64)
-    done = np.clip(np.asarray(process(times, values), np.float64), -1, 1)
-    return [replace(point, valence=float(value)) for point, value in zip(points, done, strict=True)]
 
 
 def known_values(points: Iterable[TracePoint]) -> FloatArray:

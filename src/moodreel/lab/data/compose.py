@@ -350,11 +350,13 @@ def face_of(name: str, composed: Composed, durations: FloatArray) -> ClipFaces:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of this module; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m moodreel.lab.data.compose", description="Stills of one split as GIF clips."
+        prog="python -m moodreel.lab.data.compose", description="Stills as GIF clips, split by split."
     )
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--split", default="test")
+    parser.add_argument(
+        "--split", nargs="+", default=["test"], help="each in a folder of its own, if several"
+    )
     parser.add_argument("--limit", type=int, default=0)
     parser.add_argument("--per-class", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
@@ -366,15 +368,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from moodreel.lab.data.compose_traces import write_traced as write
     else:
         write = write_clips
+    rows = []
     try:
-        rows = write(
-            options.manifest,
-            options.split,
-            options.out,
-            options.limit,
-            options.seed,
-            per_class=options.per_class,
-        )
+        for split in options.split:
+            folder = options.out if len(options.split) == 1 else options.out / split
+            draw = options.limit, options.seed
+            rows += write(options.manifest, split, folder, *draw, per_class=options.per_class)
     except MoodreelError as error:
         print(f"moodreel: {error}", file=sys.stderr)
         return 2
