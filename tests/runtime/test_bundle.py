@@ -9,8 +9,8 @@ from moodreel.emotions import GIFGIF_17
 from moodreel.errors import BundleError, SettingsError
 from moodreel.runtime import bundle as rooms
 from moodreel.runtime.bundle import read_bundle
-from moodreel.runtime.schema import BundleInfo, Sampling
-from runtime.tiny import make_info, write_bundle, zip_bundle
+from moodreel.runtime.schema import BundleInfo, Post, Sampling
+from runtime.tiny import make_info, write_bundle, write_sta, zip_bundle
 
 
 @pytest.fixture
@@ -88,6 +88,32 @@ def test_bad_field_is_named_with_its_file(folder, fields, said):
         read_bundle(folder)
     assert f"{folder}/bundle.json: {said}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("post", "said"),
+    [
+        ({"median_s": 4.5}, "post.median_s = 4.5: expected seconds, 0 to 4"),
+        ({"median_s": -1}, "post.median_s = -1"),
+        ({"centre": "0"}, "post.centre = '0'"),
+        ({"scale": 0}, "post.scale = 0: expected a number above 0"),
+        ({"shift_s": 1}, "post.shift_s = 1"),
+        (1, "post = 1"),
+    ],
+)
+def test_bad_post_processing_is_named(tmp_path, post, said):
+    with pytest.raises(BundleError) as caught:
+        read_bundle(write_sta(tmp_path / "tiny", post=post))
+    assert f"bundle.json: {said}" in str(caught.value)
+
+
+def test_post_processing_is_kept_and_is_of_traces_alone(tmp_path, folder):
+    info = read_bundle(write_sta(tmp_path / "trace", post={"scale": 0.5})).info
+    assert info.post == Post(scale=0.5)
+    assert BundleInfo.from_json(info.to_json()) == info
+    change(folder, post={"scale": 0.5})
+    with pytest.raises(BundleError, match="only sta gives traces"):
+        read_bundle(folder)
 
 
 def test_not_a_number_is_refused(folder):

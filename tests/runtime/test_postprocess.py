@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from moodreel.errors import SettingsError
-from moodreel.runtime.postprocess import PostProcess, smooth_median
+from moodreel.runtime.postprocess import PostProcess, PostStream, smooth_median
 
 NAN = float("nan")
 
@@ -76,3 +78,42 @@ def test_nobody_stays_nobody():
 def test_what_is_wrong_is_named(call, field):
     with pytest.raises(SettingsError, match=f"^{field} = "):
         call()
+
+
+class TestStream:
+    @given(
+        st.lists(st.tuples(st.sampled_from([0.25, 0.1, 0.7, 3.0]), st.floats(-1, 1)), max_size=40),
+        st.sampled_from([0.0, 0.5, 1.0, 4.0]),
+    )
+    def test_it_says_what_the_whole_trace_says(self, steps, width):
+        chain = PostProcess(median_s=width, centre=0.1, scale=1.5)
+        times = np.cumsum([step for step, _ in steps])
+        values = np.array([value for _, value in steps])
+        stream, done = PostStream(chain), []
+        for time, value in zip(times.tolist(), values.tolist(), strict=True):
+            done += stream.push(time, value)
+        done += stream.finish()
+        expected = chain.apply(times, values) if len(times) else []
+        np.testing.assert_array_equal(done, expected)
+
+    def test_a_value_waits_for_half_the_width(self):
+        stream = PostStream(PostProcess(median_s=1.0))
+        given = [len(stream.push(k / 4, 0.1 * (k % 3))) for k in range(8)]
+        # 0 is known once something later than 0.5 s has come: tick 3; from then on, one a tick
+        assert given == [0, 0, 0, 1, 1, 1, 1, 1]
+        assert len(stream.finish()) == 3
+
+    def test_without_a_median_nothing_waits(self):
+        stream = PostStream(PostProcess(scale=2.0, centre=-0.5))
+        assert [stream.push(k / 4, 0.25) for k in range(3)] == [[0.0]] * 3
+        assert stream.push(1.0, 0.9) == [1.0]  # kept in range
+
+    def test_what_is_held_does_not_grow(self):
+        stream = PostStream(PostProcess(median_s=2.0))
+        for k in range(5000):
+            stream.push(k / 4, 0.0)
+        assert len(stream._held) <= 10
+
+    def test_a_shift_needs_what_comes_later(self):
+        with pytest.raises(SettingsError, match=r"postprocess\.shift_s = 1.0: expected 0"):
+            PostStream(PostProcess(shift_s=1.0))

@@ -12,6 +12,7 @@ from moodreel.faces.video import FaceStream
 from moodreel.media import open_media, read_clip, write_mp4
 from moodreel.runtime import trace_reader as rooms
 from moodreel.runtime.engine import OnnxEngine
+from moodreel.runtime.postprocess import PostProcess
 from moodreel.runtime.recognizer import Recognizer, load
 from moodreel.runtime.schema import SYSTEMS, BundleInfo
 from moodreel.runtime.trace import Tracer, TraceSettings, fill_gaps, trace_media
@@ -132,10 +133,10 @@ def test_wrong_settings(settings, field):
     assert [TraceSettings.of_window(w) for w in (16, 1)] == [TraceSettings(16, 8), TraceSettings(1, 1)]
 
 
-def trace_plan(plan, window=4, stride=2):
+def trace_plan(plan, window=4, stride=2, post=None):
     """Points of a clip at 4 ticks a second; of each tick, the level of its face (at one place) or None."""
     engine = Counting(grain=10)  # cutting a face out may cost a level
-    tracer = Tracer(engine, FaceStream(find, 4), TraceSettings(window, stride))
+    tracer = Tracer(engine, FaceStream(find, 4), TraceSettings(window, stride), post=post)
     points, given = [], []
     for k, level in enumerate(plan):
         squares = [] if level is None else [(10, 10, 40, (level, 0))]
@@ -237,6 +238,34 @@ def test_a_file_and_its_frames_pushed_one_by_one_are_equal_to_the_bit(video):
         assert len(live) == int(np.ceil(clip.duration * 4 - 1e-9))
     statuses = {p.status for p in trace_media(media, Tracer(reader.engine, FaceStream(find, 14)))}
     assert statuses == {"ok", "interpolated"}
+
+
+def test_a_bundle_post_processes_a_file_and_a_stream_alike(tmp_path, video):
+    post = {"median_s": 1.0, "centre": 0.05, "scale": 0.5}
+    folder = write_sta(tmp_path / "smooth", post=post)
+    reader, raw = (open_trace_reader(folder, None, raw=raw) for raw in (False, True))
+    media, clip = open_media(video), read_clip(video)
+    plain = list(trace_media(media, raw.make_tracer(media)))
+    expected = PostProcess(**post).apply([p.time for p in plain], [p.valence for p in plain])
+    assert np.ptp(expected) > 0.1
+    from_file = list(trace_media(media, reader.make_tracer(media, True)))
+    np.testing.assert_allclose([p.valence for p in from_file], expected, atol=1e-12)
+    assert [(p.time, p.status, p.face) for p in from_file] == [(p.time, p.status, p.face) for p in plain]
+    live, tracer = [], reader.make_tracer(None, True)
+    for frame, time in zip(clip.frames, clip.starts.tolist(), strict=True):
+        live += tracer.push(frame, time)
+    same(from_file, live + tracer.finish(clip.duration))
+
+
+def test_faces_that_are_missing_are_filled_in_before_the_post_processing():
+    chain = PostProcess(median_s=1.0, scale=0.9)
+    plans = [trace_plan([10, None, None, 40, 90], post=post) for post in (None, chain)]
+    (before, _, _), (after, _, _) = plans
+    expected = chain.apply([p.time for p in before], [p.valence for p in before])
+    np.testing.assert_allclose([p.valence for p in after], expected, atol=1e-12)
+    assert [p.status for p in after] == [p.status for p in before]
+    nobody, _, _ = trace_plan([None, None], post=chain)
+    assert [(p.valence, p.status) for p in nobody] == [(None, "no_face")] * 2
 
 
 def test_the_network_in_onnx_gives_the_known_values():
