@@ -172,7 +172,7 @@ def _say_post(info: BundleInfo) -> list[str]:
 
 
 def _say_smiles(scores: Mapping[str, Any]) -> str:
-    share, count = scores["smile_rises"], scores["smile_clips"]
+    share, count = scores["smile_rises"], scores["smile_rises_clips"]
     return (
         f"Of {count} held-out clips in which a real person's neutral face turns to a smile and back, the "
         f"trace is higher during the smile in {share:.0%} (chance: 50 %)."
