@@ -236,6 +236,11 @@ class TestComposedTraces:
 
     def test_trace_is_what_the_picture_shows(self, stills, tmp_path, capsys):
         out = tmp_path / "out"
+        args = [str(stills), "--out", str(tmp_path / "blind"), "--split", "train", "--traces", "--blind"]
+        assert compose(args) == 0
+        blind = read_manifest(tmp_path / "blind" / "manifest.csv").rows
+        assert [(row.keypoints, row.trace is None) for row in blind] == [(None, False)] * 2
+        capsys.readouterr()
         code = compose([str(stills), "--out", str(out), "--split", "train", "val", "--traces"])
         assert code == 0
         assert "3 clips" in capsys.readouterr().out

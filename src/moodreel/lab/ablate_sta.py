@@ -20,7 +20,7 @@ from moodreel.lab import metrics
 from moodreel.lab.ablation.memory import train_in_memory
 from moodreel.lab.ablation.seed_report import Outline
 from moodreel.lab.ablation.seed_scores import HeldOut, Metric, Ordering, SeedScores, Statistic, on_rows
-from moodreel.lab.data.face_video import FaceCutter, FaceVideoDataset
+from moodreel.lab.data.face_video import FaceVideoDataset, cut_faces
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.fit_postprocess import LIVE_MEDIANS, fit_postprocess
 from moodreel.lab.models.sta import TraceNetwork
@@ -111,6 +111,7 @@ def ablate_sta(
 
     Raises:
         SettingsError, DataError: the command or the data is wrong.
+        MissingExtra: rows without keypoints, and no detector.
     """
     recipe = read_recipe(options.recipe, "sta") if options.recipe else recipe_from_dict({}, "sta")
     model = recipe.model
@@ -132,8 +133,8 @@ def ablate_sta(
         "rates": list(rates),
     }
     options.out.mkdir(exist_ok=True)
-    cutter = FaceCutter(options.cache or options.out / "features", model)
-    failures = cutter.fill(everything, lambda done: progress(done, len(everything)))
+    folder = options.cache or options.out / "features"
+    cutter, failures = cut_faces(folder, model, everything, lambda done: progress(done, len(everything)))
     for failure in failures:
         report(f"left out: {failure.reason}")
     clips = {
@@ -191,7 +192,9 @@ class _TestClips:
         self.clips = clips
         self.numbers: list[int] = sorted(set(clips.clip.tolist()))
         self.regions: dict[int, list[Regions | None]] = {
-            number: mask_clip(rows[number], model.fps, model.input_size) for number in self.numbers
+            number: mask_clip(rows[number], model.fps, model.input_size)
+            for number in self.numbers
+            if rows[number].keypoints is not None
         }
         known = (clips.labelled & clips.inside).numpy()
         counts = [int(known[clips.clip.numpy() == number].sum()) for number in self.numbers]
@@ -213,7 +216,7 @@ class _TestClips:
             maps = attention[mine][inside[mine]]
             asked, seen = labelled[mine][inside[mine]], found[mine][inside[mine]]
             for tick in np.flatnonzero(asked).tolist():
-                regions = self.regions[number][tick] if seen[tick] else None
+                regions = self.regions[number][tick] if seen[tick] and number in self.regions else None
                 told = (float("nan"),) * 3
                 if regions is not None and np.ptp(maps[tick]) > 0:  # even by construction at a window's start
                     scores = score_regions(maps[tick], regions)
@@ -316,9 +319,9 @@ def _outline(
         f"Data: {study.facts['name']}, manifest sha256 {study.facts['sha256'][:12]}; {counts['train']} clips "
         f"with a face and a gold standard to train on ({windows} windows of {model.frames} ticks), "
         f"{counts['val']} to validate, {counts['test']} to test ({ticks} ticks); {failed} unreadable.",
-        f"Faces: those of the manifest's keypoints, aligned to {model.input_size} px, {model.fps:g} a "
-        f"second. All networks have filters {', '.join(map(str, model.filters))} (the paper's: 32, 64, 128, "
-        "256).",
+        f"Faces: those of the manifest's keypoints, or else found, aligned to {model.input_size} px, "
+        f"{model.fps:g} a second. All networks have filters {', '.join(map(str, model.filters))} (the "
+        "paper's: 32, 64, 128, 256).",
         f"Learning rate: {told}; the epoch with the best CCC on validation is kept, and post-processing is "
         "fitted there; the test clips choose nothing.",
         PAPER_NOTE,

@@ -42,6 +42,10 @@ SOURCES = {
         "back, or one picture throughout. The label is weak: its height is the valence of the class name on "
         "the circumplex, not a rating of the picture."
     ),
+    "stills_traces": (
+        "The same once more, of the training persons, and of others for validation and test: here the place of "
+        "eyes and mouth is that of a template in the known box, not found."
+    ),
     "stills_traces_val": "The same of the validation persons.",
     "stills_traces_test": "The same of the test persons, who were in no other split. Test only.",
     "emoji": (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -363,6 +363,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--traces", action="store_true", help="from neutral and back, with valence along time"
     )
+    parser.add_argument(
+        "--blind", action="store_true", help="name no keypoints: faces are to be found, as they are in use"
+    )
     options = parser.parse_args(arguments)
     if options.traces:
         from moodreel.lab.data.compose_traces import write_traced as write
@@ -377,6 +380,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MoodreelError as error:
         print(f"moodreel: {error}", file=sys.stderr)
         return 2
+    if options.blind:
+        rows = [replace(row, keypoints=None) for row in rows]
     write_manifest(options.out / "manifest.csv", rows)
     print(f"{options.out / 'manifest.csv'}: {len(rows)} clips")
     return 0
