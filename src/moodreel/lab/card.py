@@ -43,8 +43,8 @@ SOURCES = {
         "the circumplex, not a rating of the picture."
     ),
     "stills_traces": (
-        "The same once more, of the training persons, and of others for validation and test: here the place of "
-        "eyes and mouth is that of a template in the known box, not found."
+        "The same once more, of the training persons, and of others for validation and test: here the place "
+        "of eyes and mouth is that of a template in the known box, not found."
     ),
     "stills_traces_val": "The same of the validation persons.",
     "stills_traces_test": "The same of the test persons, who were in no other split. Test only.",
