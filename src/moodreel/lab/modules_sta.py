@@ -62,8 +62,8 @@ class StaModule(TrainModule):
     def facts(self) -> dict[str, Any]:
         """Moments of the training targets, and the post-processing fitted on the validation just run.
 
-        ``post`` holds its numbers, ``post_validation`` the CCC there without and with it. What fits nothing
-        (a constant prediction) has none.
+        ``post`` holds its numbers, ``post_validation`` the CCC there without and with it. For constant
+        predictions, which nothing improves, they are those of no change.
         """
         mean, deviation = self.target
         fitted = fit_postprocess(self.validation_traces(), LIVE_MEDIANS)
