@@ -1,6 +1,7 @@
 """STA from a manifest to a bundle: composed traces, regions, training, export, evaluation, the study."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from moodreel.faces.align import ANCHORS
 from moodreel.faces.detect import DetectorSettings
 from moodreel.lab.ablate_sta import ablate_sta, choose_rows
 from moodreel.lab.ablation.seed_report import write_seed_report
+from moodreel.lab.card import write_card
 from moodreel.lab.data.compose import main as compose
 from moodreel.lab.data.compose_traces import class_valence, draw_weight
 from moodreel.lab.data.face_video import FaceCutter, FaceVideoDataset
 from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
 from moodreel.lab.data.traces import read_trace
 from moodreel.lab.evaluate import evaluate
+from moodreel.lab.evaluate_sta import score_sta
 from moodreel.lab.export import export
 from moodreel.lab.networks import load_bundle, load_run
 from moodreel.lab.seed_study import StudyOptions
@@ -29,8 +32,10 @@ from moodreel.lab.train import train
 from moodreel.media import open_media, read_clip, write_gif
 from moodreel.runtime.bundle import read_bundle
 from moodreel.runtime.postprocess import PostProcess
+from moodreel.runtime.recognizer import load
 from moodreel.runtime.trace import trace_media
 from moodreel.runtime.trace_reader import open_trace_reader
+from runtime.tiny import write_sta
 
 RECIPE = """
 system = "sta"
@@ -158,9 +163,17 @@ class TestSystem:
         assert vars(info.post) == facts["post"]
         assert (info.sampling.fps, info.sampling.limit, info.input.height) == (4.0, 16, 16)
         card = read_bundle(str(bundle)).read_card()
-        assert "nobody rated a moving face for this bundle" in card
         assert f"CCC there {facts['post_validation']['ccc_without']:.3f} without it" in card
         assert "8, 8, 8 filters (the paper's: 32, 64, 128, 256)" in card
+        assert "real person" not in card  # of data that the card does not know, it says nothing
+        assert "Of 2 held-out clips of happiness whose gold standard moves" in card
+        assert "nobody rated" not in card
+        ours = [{**source, "name": "toon"} for source in info.training["data"]]
+        training = {**info.training, "data": ours}
+        known = next(scores for name, scores in info.scores.items() if name.endswith(", faces known"))
+        card = write_card(replace(info, training=training, scores={"stills_traces_test": known}))
+        assert "nobody rated a moving face for this bundle" in card
+        assert "a real person's neutral face" in card
 
     def test_what_cannot_be_scored(self, bundle, tmp_path):
         row = make_row(tmp_path, "a")
@@ -170,8 +183,26 @@ class TestSystem:
             evaluate(str(bundle), [tmp_path / "m.csv"])
         row.clip.write_bytes(b"GIF89a")
         write_manifest(tmp_path / "n.csv", [Row(row.clip, "g", "test", trace=row.trace)])
-        with pytest.raises(DataError, match="none of the 1 clips with a trace could be read"):
+        with pytest.raises(DataError, match=r"none of the 1 clips with a trace could be read: .*a\.gif: "):
             evaluate(str(bundle), [tmp_path / "n.csv"])
+
+    def test_faces_are_those_of_the_named_file_and_interpolated_ticks_are_told_apart(self, tmp_path):
+        """A bundle that states no recipe, on a clip whose first 4 of 18 ticks show no face."""
+        row = make_row(tmp_path, "a", missing=range(10))
+        keypoints = row.keypoints.rename(tmp_path / "of_another_name.json")
+        folder = write_sta(tmp_path / "tiny")
+        recognizer = load(folder)
+        scores = score_sta(recognizer, [replace(row, keypoints=keypoints)], known=True)
+        assert (scores["clips"], scores["failed"], scores["ticks"]) == (1, 0, 14)
+        assert scores["face_share"] == pytest.approx(14 / 18)
+        reader = open_trace_reader(folder, DetectorSettings("openpose", files=keypoints))
+        media = open_media(row.clip)
+        values = np.array([p.valence for p in trace_media(media, reader.make_tracer(media))])
+        assert (values[:4] == values[4]).all()  # held
+        errors = (values - np.arange(18) / 40) ** 2  # the gold standard is a tenth of the seconds
+        assert scores["rmse"] == pytest.approx(np.sqrt(errors[4:].mean()), abs=1e-6)
+        assert scores["rmse_interpolated"] == pytest.approx(np.sqrt(errors.mean()), abs=1e-6)
+        assert scores["rmse"] != pytest.approx(scores["rmse_interpolated"], abs=1e-3)
 
 
 class TestRegions:
