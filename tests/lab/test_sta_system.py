@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from lab.test_face_video import make_frames, make_row, write_points
+from moodreel.cli import app
 from moodreel.emotions import CIRCUMPLEX
 from moodreel.errors import DataError, SettingsError
 from moodreel.faces.align import ANCHORS
@@ -305,6 +307,18 @@ class TestComposedTraces:
         assert compose([str(tmp_path / "n.csv"), "--out", str(tmp_path / "out"), "--traces"]) == 2
         assert "a.png has no label_ekman" in capsys.readouterr().err
 
+    def test_wrong_commands_are_one_line(self, stills, capsys):
+        given = [str(stills), "--split", "train", "--traces", "--out"]
+        assert compose([*given, str(stills)]) == 2  # a file, not a folder
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert f"{stills}/clips: Not a directory" in said
+        for option in ("--limit", "--per-class"):
+            with pytest.raises(SystemExit) as ended:
+                compose([*given, str(stills.parent / "out"), option, "-1"])
+            assert ended.value.code == 2
+            assert f"{option} -1: expected 0 or above" in capsys.readouterr().err
+
 
 class TestStudy:
     def test_rows(self):
@@ -349,6 +363,21 @@ class TestStudy:
         assert "RECOLA (another data set)" in report
         assert "on eyes and mouth" in report
         assert "0.102" in report
+
+    def test_a_clip_that_cannot_be_read_is_left_out_and_told(self, manifest, tmp_path):
+        (tmp_path / "r.toml").write_text(RECIPE.format(epochs=1))
+        (tmp_path / "broken.gif").write_bytes(b"GIF89a")
+        rows = read_manifest(manifest).rows
+        broken = replace(rows[0], clip=tmp_path / "broken.gif")
+        write_manifest(tmp_path / "m.csv", [*rows, broken])
+        given = ["--data", tmp_path / "m.csv", "--out", tmp_path / "s", "--recipe", tmp_path / "r.toml"]
+        given += ["--rows", "2d-cnn", "--seeds", "1"]
+        done = CliRunner().invoke(app, ["ablate", "sta", *map(str, given)])
+        assert done.exit_code == 1
+        assert "left out: " in done.stderr
+        assert "broken.gif" in done.stderr
+        assert "1 clips could not be read" in done.stderr
+        assert "1 unreadable" in done.stdout
 
     def test_refused(self, manifest, tmp_path):
         (tmp_path / "clip.toml").write_text('system = "sta"\n[model]\nhead = "clip"\n')

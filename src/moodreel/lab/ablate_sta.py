@@ -328,7 +328,7 @@ def _outline(
         *_tell_attention(study, test),
     ]
     orderings = [order for order in ORDERINGS if {order.better, order.worse} <= rows]
-    return Outline("STA and its rivals", PAPER_SET, tuple(orderings), notes=tuple(notes))
+    return Outline("STA and its rivals", PAPER_SET, tuple(orderings), notes=tuple(notes), failed=failed)
 
 
 def _tell_attention(study: SeedStudy, test: _TestClips) -> list[str]:
