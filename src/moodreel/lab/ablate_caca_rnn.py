@@ -336,8 +336,8 @@ def _outline(
         f"Features of fixed extractors, computed once: faces of {model.face_size} px by the bundle "
         f"`{model.face_bundle}`, the frame's middle square of {model.context_size} px by {extractor}; "
         f"{model.fps:g} frames a second. Faces: {study.facts['faces']}.",
-        f"Learning rate: {tell_rates(study.facts['rates'])}; the epoch with the best mean of mAP and accuracy "
-        "on validation is kept; the test clips choose nothing.",
+        f"Learning rate: {tell_rates(study.facts['rates'])}; the epoch with the best mean of mAP and "
+        "accuracy on validation is kept; the test clips choose nothing.",
         f"No face was found in {without} test clips: there every row says what Context-RNN of its seed says.",
         PAPER_NOTE,
     )
