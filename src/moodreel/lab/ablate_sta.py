@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 
 from moodreel import __version__
 from moodreel.errors import DataError, SettingsError
 from moodreel.lab import metrics
-from moodreel.lab.ablation.memory import train_in_memory
+from moodreel.lab.ablation.memory import tell_rates, train_at_rates
 from moodreel.lab.ablation.seed_report import Outline
 from moodreel.lab.ablation.seed_scores import HeldOut, Metric, Ordering, SeedScores, Statistic, on_rows
 from moodreel.lab.data.face_video import FaceVideoDataset, cut_faces
@@ -268,18 +267,16 @@ class _Fitter:
         return Outcome(scores, arrays, facts)
 
     def _train(self, key: str, seed: int) -> tuple[TraceNetwork, dict[str, Any]]:
-        """Trains once for each rate, and keeps what validates best."""
-        best: tuple[float, TraceNetwork, dict[str, Any]] | None = None
-        for rate in self.rates:
-            settings = replace(self.recipe.train, learning_rate=rate, seed=seed)
-            pl.seed_everything(seed, verbose=False)
-            self.clips["train"].seed = seed
-            module = StaModule(build_row(key, self.model), settings)
-            keep = train_in_memory(module, *load_windows(self.clips["train"], self.clips["val"], settings))
-            if best is None or keep.best > best[0]:
-                best = keep.best, module.net, {"epoch": keep.epoch, "learning_rate": rate}
-        assert best is not None
-        return best[1:]
+        train, held = self.clips["train"], self.clips["val"]
+        train.seed = seed
+        net, facts = train_at_rates(
+            lambda settings: StaModule(build_row(key, self.model), settings),
+            lambda settings: load_windows(train, held, settings),
+            replace(self.recipe.train, seed=seed),
+            self.rates,
+        )
+        assert isinstance(net, TraceNetwork)
+        return net, facts
 
 
 def _ask(net: TraceNetwork, clips: FaceVideoDataset) -> _Said:
@@ -312,8 +309,6 @@ def _outline(
 ) -> Outline:
     rows = {row.key for row in study.rows}
     counts = {split: len(set(part.clip.tolist())) for split, part in clips.items()}
-    rates = study.facts["rates"]
-    told = " or ".join(f"{rate:g}" for rate in rates) + (", as validation chooses" if len(rates) > 1 else "")
     windows, ticks = len(clips["train"]), len(test.held_out.groups)
     notes = [
         f"Data: {study.facts['name']}, manifest sha256 {study.facts['sha256'][:12]}; {counts['train']} clips "
@@ -322,8 +317,8 @@ def _outline(
         f"Faces: those of the manifest's keypoints, or else found, aligned to {model.input_size} px, "
         f"{model.fps:g} a second. All networks have filters {', '.join(map(str, model.filters))} (the "
         "paper's: 32, 64, 128, 256).",
-        f"Learning rate: {told}; the epoch with the best CCC on validation is kept, and post-processing is "
-        "fitted there; the test clips choose nothing.",
+        f"Learning rate: {tell_rates(study.facts['rates'])}; the epoch with the best CCC on validation is "
+        "kept, and post-processing is fitted there; the test clips choose nothing.",
         PAPER_NOTE,
         *_tell_attention(study, test),
     ]
