@@ -78,8 +78,8 @@ class Ratings:
 def read_ratings(path: str | Path) -> Ratings:
     """Reads a CSV of a gold standard, of raters, or both.
 
-    The first row names the columns: one of :data:`TIMES`, then at most one of :data:`GOLD`, and raters under
-    any other names. An empty cell is a missing value. Columns of a trace that ``moodreel trace`` wrote are
+    The first row names the columns: one of :data:`TIMES`; the first of :data:`GOLD` that is there is the gold
+    standard, any other column a rater. An empty cell is a missing value. Columns of a trace that ``moodreel trace`` wrote are
     known (``face`` and ``status`` are passed over).
 
     Raises:
