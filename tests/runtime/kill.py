@@ -5,8 +5,8 @@
 Each run is the real command line in a process of its own, forked from this one, which has imported everything
 but started nothing: so a run takes little more than its work, and most kills hit that. Parts have few rows,
 so that much of the work is writing them. After each kill the partial table must hold true rows of inputs and
-none twice; after each run that ends, the table must be exact. Then files change, come and go. Prints a line of
-JSON.
+none twice; after each run that ends, the table must be exact. Then files change, come and go. Prints a line
+of JSON.
 """
 
 import json

@@ -263,7 +263,7 @@ class Progress:
         if not self._style.is_terminal:
             self._stream.write(f"moodreel: {text}\n")
         else:
-            room = max(10, min(40, self._style.width - len(text) - 3))
+            room = max(10, min(40, self._style.width - 56))  # the same whatever the text: a steady bar
             bar = _draw(done / max(self.total or 0, 1), room, self._style) if self.total is not None else ""
             self._stream.write(f"\r\x1b[K{bar:<{room}}  {text}")
             self._is_drawn = True
