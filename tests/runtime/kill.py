@@ -29,7 +29,7 @@ from moodreel.runtime import frame_reader, large, parts, recognizer  # noqa: F40
 from runtime.tiny import BLUE, GREEN, RED, draw_gif, write_bundle
 
 COLOURS = {"r": RED, "g": GREEN, "b": BLUE}
-FILES = 16
+FILES = 12
 SCORES = ("amusement", "anger", "contempt")  # the tiny network's red, green and blue
 
 
@@ -94,7 +94,7 @@ def main(folder, kills, seed):
     told = {"kills": 0, "ended": 0, "in_writing": 0, "with_parts": 0, "files": FILES}
     truth, earlier = {}, {}
     predict = ("predict", "lib", "--model", "./tiny", "--out", "run", "--resume", "--workers", "1")
-    span, age = 0.5, 0
+    span, age = 0.35, 0
     while told["kills"] < kills:
         if age == 0:
             for place in (Path("run"), Path("lib")):

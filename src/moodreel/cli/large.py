@@ -15,11 +15,11 @@ import typer
 from moodreel.cli.console import close_after, complain, stop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from moodreel.faces.detect import DetectorSettings
     from moodreel.report.terminal import Progress
-    from moodreel.runtime.batch import Inputs, Root
+    from moodreel.runtime.batch import Input, Inputs, Root
     from moodreel.runtime.large import RunFolder
     from moodreel.runtime.recognizer import Recognizer
 
@@ -88,7 +88,12 @@ def predict_large(
         shards=shard[1],
     )
     with open_run(out, settings, resume) as run:
-        _pass(recognizer, run, roots, notes, retry_failed, workers)
+        try:
+            _pass(recognizer, run, roots, notes, retry_failed, workers)
+        except BaseException:
+            if run.counts.parts:
+                complain(f"{run.folder}: not finished: the same command with --resume goes on")
+            raise
     for note in notes.notes:
         complain(note)
     if notes.skipped:
@@ -135,8 +140,14 @@ def _pass(
         ended = Event()
         stack.callback(ended.set)
         Thread(target=_count, args=(roots, run, progress, ended), daemon=True).start()
+
+        def inputs() -> Iterator[Input]:
+            for found in stream_inputs(roots, notes):
+                progress.update(counts.done, counts.failed, counts.kept)  # also while all are skipped
+                yield found
+
         results = recognizer.map(
-            run.choose(stream_inputs(roots, notes), retry_failed),
+            run.choose(inputs(), retry_failed),
             workers=workers or min(8, count_cores()),
             per_frame=settings.per_frame,
             abstain=settings.abstain,
