@@ -103,7 +103,10 @@ def test_ablate(clips):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ablate", "sta", "--data", "m.csv", "--out", "s"], "ablate sta: expected kavan"),
+        (
+            ["ablate", "face", "--data", "m.csv", "--out", "s"],
+            "ablate face: expected one of kavan, caca-rnn, sta",
+        ),
         (["ablate", "kavan", "--data", "m.csv", "--out", "a/b"], "no folder a"),
         (["ablate", "kavan", "--data", "m.csv", "--out", "s", "--detector", "x"], "--detector x: expected"),
     ],

@@ -16,7 +16,7 @@ def main():
         scores = {}
         for path in sorted((HERE.parent / "examples").glob("*.gif")):
             result = mood(path)
-            given = {**result.emotions, **result.probabilities}
+            given = {**result.emotions, **result.probabilities} or {"valence": result.valence}
             scores[path.name] = {k: None if v is None else round(v, 5) for k, v in given.items()}
         (HERE / "golden" / f"{name}.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: {len(scores)} examples")

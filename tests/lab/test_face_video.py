@@ -2,14 +2,23 @@
 
 import csv
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from faces.fakes import Squares, draw
 from moodreel.errors import DataError, SettingsError
 from moodreel.faces.align import ANCHORS
-from moodreel.lab.data.face_video import FaceCutter, FaceVideoDataset, ShuffleSampler, augment_window
+from moodreel.lab.data.face_video import (
+    FaceCutter,
+    FaceVideoDataset,
+    ShuffleSampler,
+    augment_window,
+    cut_faces,
+)
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.data.traces import read_trace
 from moodreel.lab.modules_sta import StaModule, build_sta, join_windows
@@ -140,6 +149,25 @@ def test_unreadable_clips_are_failures(tmp_path):
     assert "names no keypoints" in failures[2].reason
     assert "longer.json: 45 frames, the clip has 20" in failures[3].reason
     assert len(cutter.list_windows(good)) == 2
+
+
+def test_rows_without_keypoints_are_read_by_a_detector(tmp_path, monkeypatch):
+    monkeypatch.setattr("moodreel.lab.data.face_video.open_detector", lambda settings: nullcontext(Squares()))
+    frames = [draw((40, 60), (4 + k, 4, 32, (200, 7))) for k in range(9)]
+    write_gif(tmp_path / "a.gif", np.stack(frames), np.full(9, 0.25), palette="frame")
+    trace = write_trace(tmp_path / "a.csv", {"gold": np.zeros(PICTURES)})
+    rows = [Row(tmp_path / "a.gif", "a", trace=trace), make_row(tmp_path, "b")]
+    cutter, failures = cut_faces(tmp_path / "store", SMALL, rows)
+    assert failures == []
+    (key,) = cutter.list_windows(rows[0])
+    found, faces = (cutter.store.gather([key], name)[0] for name in ("found", "faces"))
+    assert found[:9].all()
+    np.testing.assert_allclose(faces[:9, 1:-1, 1:-1], np.broadcast_to([200, 7, 255], (9, 6, 6, 3)), atol=2)
+    assert len(cutter.list_windows(rows[1])) == 2  # by its keypoints, which show no square
+    only = replace(SMALL, faces="keypoints")
+    _, failures = cut_faces(tmp_path / "other", only, rows)
+    assert "names no keypoints" in failures[0].reason
+    assert len(failures) == 1
 
 
 def test_augmentation_is_the_same_in_all_frames(tmp_path):

@@ -1,25 +1,30 @@
 """STA from a manifest to a bundle: composed traces, regions, training, export, evaluation, the study."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from lab.test_face_video import make_frames, make_row, write_points
+from moodreel.cli import app
 from moodreel.emotions import CIRCUMPLEX
 from moodreel.errors import DataError, SettingsError
 from moodreel.faces.align import ANCHORS
 from moodreel.faces.detect import DetectorSettings
 from moodreel.lab.ablate_sta import ablate_sta, choose_rows
 from moodreel.lab.ablation.seed_report import write_seed_report
+from moodreel.lab.card import write_card
 from moodreel.lab.data.compose import main as compose
 from moodreel.lab.data.compose_traces import class_valence, draw_weight
 from moodreel.lab.data.face_video import FaceCutter, FaceVideoDataset
 from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
 from moodreel.lab.data.traces import read_trace
 from moodreel.lab.evaluate import evaluate
+from moodreel.lab.evaluate_sta import score_sta
 from moodreel.lab.export import export
 from moodreel.lab.networks import load_bundle, load_run
 from moodreel.lab.seed_study import StudyOptions
@@ -29,8 +34,10 @@ from moodreel.lab.train import train
 from moodreel.media import open_media, read_clip, write_gif
 from moodreel.runtime.bundle import read_bundle
 from moodreel.runtime.postprocess import PostProcess
+from moodreel.runtime.recognizer import load
 from moodreel.runtime.trace import trace_media
 from moodreel.runtime.trace_reader import open_trace_reader
+from runtime.tiny import write_sta
 
 RECIPE = """
 system = "sta"
@@ -150,7 +157,7 @@ class TestSystem:
         reader = open_trace_reader(str(bundle), detector, stride=16, raw=True)
         media = open_media(row.clip)
         points = list(trace_media(media, reader.make_tracer(media)))
-        np.testing.assert_allclose([p.valence for p in points[:2]], ours[0, :2], atol=1e-4)
+        np.testing.assert_allclose([p.valence for p in points[:16]], ours[0], atol=1e-4)
 
     def test_bundle_and_card_say_what_was_fitted(self, bundle, run):
         info = read_bundle(str(bundle)).info
@@ -158,9 +165,17 @@ class TestSystem:
         assert vars(info.post) == facts["post"]
         assert (info.sampling.fps, info.sampling.limit, info.input.height) == (4.0, 16, 16)
         card = read_bundle(str(bundle)).read_card()
-        assert "nobody rated a moving face for this bundle" in card
         assert f"CCC there {facts['post_validation']['ccc_without']:.3f} without it" in card
         assert "8, 8, 8 filters (the paper's: 32, 64, 128, 256)" in card
+        assert "real person" not in card  # of data that the card does not know, it says nothing
+        assert "Of 2 held-out clips of happiness whose gold standard moves" in card
+        assert "nobody rated" not in card
+        ours = [{**source, "name": "toon"} for source in info.training["data"]]
+        training = {**info.training, "data": ours}
+        known = next(scores for name, scores in info.scores.items() if name.endswith(", faces known"))
+        card = write_card(replace(info, training=training, scores={"stills_traces_test": known}))
+        assert "nobody rated a moving face for this bundle" in card
+        assert "a real person's neutral face" in card
 
     def test_what_cannot_be_scored(self, bundle, tmp_path):
         row = make_row(tmp_path, "a")
@@ -170,8 +185,26 @@ class TestSystem:
             evaluate(str(bundle), [tmp_path / "m.csv"])
         row.clip.write_bytes(b"GIF89a")
         write_manifest(tmp_path / "n.csv", [Row(row.clip, "g", "test", trace=row.trace)])
-        with pytest.raises(DataError, match="none of the 1 clips with a trace could be read"):
+        with pytest.raises(DataError, match=r"none of the 1 clips with a trace could be read: .*a\.gif: "):
             evaluate(str(bundle), [tmp_path / "n.csv"])
+
+    def test_faces_are_those_of_the_named_file_and_interpolated_ticks_are_told_apart(self, tmp_path):
+        """A bundle that states no recipe, on a clip whose first 4 of 18 ticks show no face."""
+        row = make_row(tmp_path, "a", missing=range(10))
+        keypoints = row.keypoints.rename(tmp_path / "of_another_name.json")
+        folder = write_sta(tmp_path / "tiny")
+        recognizer = load(folder)
+        scores = score_sta(recognizer, [replace(row, keypoints=keypoints)], known=True)
+        assert (scores["clips"], scores["failed"], scores["ticks"]) == (1, 0, 14)
+        assert scores["face_share"] == pytest.approx(14 / 18)
+        reader = open_trace_reader(folder, DetectorSettings("openpose", files=keypoints))
+        media = open_media(row.clip)
+        values = np.array([p.valence for p in trace_media(media, reader.make_tracer(media))])
+        assert (values[:4] == values[4]).all()  # held
+        errors = (values - np.arange(18) / 40) ** 2  # the gold standard is a tenth of the seconds
+        assert scores["rmse"] == pytest.approx(np.sqrt(errors[4:].mean()), abs=1e-6)
+        assert scores["rmse_interpolated"] == pytest.approx(np.sqrt(errors.mean()), abs=1e-6)
+        assert scores["rmse"] != pytest.approx(scores["rmse_interpolated"], abs=1e-3)
 
 
 class TestRegions:
@@ -236,6 +269,11 @@ class TestComposedTraces:
 
     def test_trace_is_what_the_picture_shows(self, stills, tmp_path, capsys):
         out = tmp_path / "out"
+        args = [str(stills), "--out", str(tmp_path / "blind"), "--split", "train", "--traces", "--blind"]
+        assert compose(args) == 0
+        blind = read_manifest(tmp_path / "blind" / "manifest.csv").rows
+        assert [(row.keypoints, row.trace is None) for row in blind] == [(None, False)] * 2
+        capsys.readouterr()
         code = compose([str(stills), "--out", str(out), "--split", "train", "val", "--traces"])
         assert code == 0
         assert "3 clips" in capsys.readouterr().out
@@ -268,6 +306,18 @@ class TestComposedTraces:
         write_manifest(tmp_path / "n.csv", rows)
         assert compose([str(tmp_path / "n.csv"), "--out", str(tmp_path / "out"), "--traces"]) == 2
         assert "a.png has no label_ekman" in capsys.readouterr().err
+
+    def test_wrong_commands_are_one_line(self, stills, capsys):
+        given = [str(stills), "--split", "train", "--traces", "--out"]
+        assert compose([*given, str(stills)]) == 2  # a file, not a folder
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert f"{stills}/clips: Not a directory" in said
+        for option in ("--limit", "--per-class"):
+            with pytest.raises(SystemExit) as ended:
+                compose([*given, str(stills.parent / "out"), option, "-1"])
+            assert ended.value.code == 2
+            assert f"{option} -1: expected 0 or above" in capsys.readouterr().err
 
 
 class TestStudy:
@@ -313,6 +363,21 @@ class TestStudy:
         assert "RECOLA (another data set)" in report
         assert "on eyes and mouth" in report
         assert "0.102" in report
+
+    def test_a_clip_that_cannot_be_read_is_left_out_and_told(self, manifest, tmp_path):
+        (tmp_path / "r.toml").write_text(RECIPE.format(epochs=1))
+        (tmp_path / "broken.gif").write_bytes(b"GIF89a")
+        rows = read_manifest(manifest).rows
+        broken = replace(rows[0], clip=tmp_path / "broken.gif")
+        write_manifest(tmp_path / "m.csv", [*rows, broken])
+        given = ["--data", tmp_path / "m.csv", "--out", tmp_path / "s", "--recipe", tmp_path / "r.toml"]
+        given += ["--rows", "2d-cnn", "--seeds", "1"]
+        done = CliRunner().invoke(app, ["ablate", "sta", *map(str, given)])
+        assert done.exit_code == 1
+        assert "left out: " in done.stderr
+        assert "broken.gif" in done.stderr
+        assert "1 clips could not be read" in done.stderr
+        assert "1 unreadable" in done.stdout
 
     def test_refused(self, manifest, tmp_path):
         (tmp_path / "clip.toml").write_text('system = "sta"\n[model]\nhead = "clip"\n')

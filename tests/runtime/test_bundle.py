@@ -97,6 +97,8 @@ def test_bad_field_is_named_with_its_file(folder, fields, said):
         ({"median_s": -1}, "post.median_s = -1"),
         ({"centre": "0"}, "post.centre = '0'"),
         ({"scale": 0}, "post.scale = 0: expected a number above 0"),
+        ({"scale": 10**400}, "post.scale = 1000"),
+        ({"centre": float("nan")}, "post.centre = nan"),
         ({"shift_s": 1}, "post.shift_s = 1"),
         (1, "post = 1"),
     ],

@@ -44,6 +44,8 @@ def test_ratings_are_read(tmp_path):
     assert (own.raters, own.gold[0]) == ({}, 0.5)
     raters = read(tmp_path, "time,ann\n0,1\n")
     assert (raters.gold, list(raters.raters)) == (None, ["ann"])
+    both = read(tmp_path, "time,truth,gold\n0,1,0.5\n")
+    assert (both.gold[0], list(both.raters)) == (0.5, ["truth"])
 
 
 @pytest.mark.parametrize(

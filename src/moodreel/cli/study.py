@@ -166,7 +166,10 @@ def _ablate_seeds(
             written.append(out / name)
     table = out / "report.md"
     write(table.read_text("utf-8"))
-    complain(f"{len(scores.study.runs)} trainings, {len(written)} files: {table}")
+    told = f", {outline.failed} clips could not be read" if outline.failed else ""
+    complain(f"{len(scores.study.runs)} trainings, {len(written)} files{told}: {table}")
+    if outline.failed:
+        raise typer.Exit(FAILED)
 
 
 def _read_rates(text: str) -> tuple[float, ...]:

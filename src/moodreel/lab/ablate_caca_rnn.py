@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import nn
@@ -20,7 +19,7 @@ from torch import nn
 from moodreel import __version__
 from moodreel.errors import DataError, SettingsError
 from moodreel.lab import metrics
-from moodreel.lab.ablation.memory import train_in_memory
+from moodreel.lab.ablation.memory import tell_rates, train_at_rates
 from moodreel.lab.ablation.scores import read_truths
 from moodreel.lab.ablation.seed_report import Outline
 from moodreel.lab.ablation.seed_scores import (
@@ -263,18 +262,12 @@ class _Fitter:
         return None
 
     def _train(self, key: str, seed: int) -> _Predicted:
-        """Trains once for each rate, and keeps what validates best."""
-        best: tuple[float, nn.Module, dict[str, Any]] | None = None
-        for rate in self.rates:
-            settings = replace(self.recipe.train, learning_rate=rate, seed=seed)
-            pl.seed_everything(seed, verbose=False)
-            module = CacaRnnModule(build_row(key, self.model), settings)
-            loaders = load_streams(self.clips["train"], self.clips["val"], settings)
-            keep = train_in_memory(module, *loaders)
-            if best is None or keep.best > best[0]:
-                best = keep.best, module.net, {"epoch": keep.epoch, "learning_rate": rate}
-        assert best is not None
-        _, net, facts = best
+        net, facts = train_at_rates(
+            lambda settings: CacaRnnModule(build_row(key, self.model), settings),
+            lambda settings: load_streams(self.clips["train"], self.clips["val"], settings),
+            replace(self.recipe.train, seed=seed),
+            self.rates,
+        )
         said = {split: self._ask(key, net, seed, split) for split in ("val", "test")}
         return _Predicted(said["val"], said["test"], facts)
 
@@ -337,16 +330,14 @@ def _outline(
     extractor = "SqueezeNet 1.1"
     if model.extractor == "compact":
         extractor = f"the backbone of `{model.context_bundle}`"
-    rates = study.facts["rates"]
-    told = " or ".join(f"{rate:g}" for rate in rates) + (", as validation chooses" if len(rates) > 1 else "")
     notes = (
         f"Data: {study.facts['name']}, manifest sha256 {study.facts['sha256'][:12]}; {counts['train']} clips "
         f"to train on, {counts['val']} to validate, {counts['test']} to test.",
         f"Features of fixed extractors, computed once: faces of {model.face_size} px by the bundle "
         f"`{model.face_bundle}`, the frame's middle square of {model.context_size} px by {extractor}; "
         f"{model.fps:g} frames a second. Faces: {study.facts['faces']}.",
-        f"Learning rate: {told}; the epoch with the best mean of mAP and accuracy on validation is kept; the "
-        "test clips choose nothing.",
+        f"Learning rate: {tell_rates(study.facts['rates'])}; the epoch with the best mean of mAP and "
+        "accuracy on validation is kept; the test clips choose nothing.",
         f"No face was found in {without} test clips: there every row says what Context-RNN of its seed says.",
         PAPER_NOTE,
     )

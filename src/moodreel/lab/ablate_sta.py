@@ -10,17 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 
 from moodreel import __version__
 from moodreel.errors import DataError, SettingsError
 from moodreel.lab import metrics
-from moodreel.lab.ablation.memory import train_in_memory
+from moodreel.lab.ablation.memory import tell_rates, train_at_rates
 from moodreel.lab.ablation.seed_report import Outline
 from moodreel.lab.ablation.seed_scores import HeldOut, Metric, Ordering, SeedScores, Statistic, on_rows
-from moodreel.lab.data.face_video import FaceCutter, FaceVideoDataset
+from moodreel.lab.data.face_video import FaceVideoDataset, cut_faces
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.fit_postprocess import LIVE_MEDIANS, fit_postprocess
 from moodreel.lab.models.sta import TraceNetwork
@@ -111,6 +110,7 @@ def ablate_sta(
 
     Raises:
         SettingsError, DataError: the command or the data is wrong.
+        MissingExtra: rows without keypoints, and no detector.
     """
     recipe = read_recipe(options.recipe, "sta") if options.recipe else recipe_from_dict({}, "sta")
     model = recipe.model
@@ -132,8 +132,8 @@ def ablate_sta(
         "rates": list(rates),
     }
     options.out.mkdir(exist_ok=True)
-    cutter = FaceCutter(options.cache or options.out / "features", model)
-    failures = cutter.fill(everything, lambda done: progress(done, len(everything)))
+    folder = options.cache or options.out / "features"
+    cutter, failures = cut_faces(folder, model, everything, lambda done: progress(done, len(everything)))
     for failure in failures:
         report(f"left out: {failure.reason}")
     clips = {
@@ -191,7 +191,9 @@ class _TestClips:
         self.clips = clips
         self.numbers: list[int] = sorted(set(clips.clip.tolist()))
         self.regions: dict[int, list[Regions | None]] = {
-            number: mask_clip(rows[number], model.fps, model.input_size) for number in self.numbers
+            number: mask_clip(rows[number], model.fps, model.input_size)
+            for number in self.numbers
+            if rows[number].keypoints is not None
         }
         known = (clips.labelled & clips.inside).numpy()
         counts = [int(known[clips.clip.numpy() == number].sum()) for number in self.numbers]
@@ -213,7 +215,7 @@ class _TestClips:
             maps = attention[mine][inside[mine]]
             asked, seen = labelled[mine][inside[mine]], found[mine][inside[mine]]
             for tick in np.flatnonzero(asked).tolist():
-                regions = self.regions[number][tick] if seen[tick] else None
+                regions = self.regions[number][tick] if seen[tick] and number in self.regions else None
                 told = (float("nan"),) * 3
                 if regions is not None and np.ptp(maps[tick]) > 0:  # even by construction at a window's start
                     scores = score_regions(maps[tick], regions)
@@ -265,18 +267,16 @@ class _Fitter:
         return Outcome(scores, arrays, facts)
 
     def _train(self, key: str, seed: int) -> tuple[TraceNetwork, dict[str, Any]]:
-        """Trains once for each rate, and keeps what validates best."""
-        best: tuple[float, TraceNetwork, dict[str, Any]] | None = None
-        for rate in self.rates:
-            settings = replace(self.recipe.train, learning_rate=rate, seed=seed)
-            pl.seed_everything(seed, verbose=False)
-            self.clips["train"].seed = seed
-            module = StaModule(build_row(key, self.model), settings)
-            keep = train_in_memory(module, *load_windows(self.clips["train"], self.clips["val"], settings))
-            if best is None or keep.best > best[0]:
-                best = keep.best, module.net, {"epoch": keep.epoch, "learning_rate": rate}
-        assert best is not None
-        return best[1:]
+        train, held = self.clips["train"], self.clips["val"]
+        train.seed = seed
+        net, facts = train_at_rates(
+            lambda settings: StaModule(build_row(key, self.model), settings),
+            lambda settings: load_windows(train, held, settings),
+            replace(self.recipe.train, seed=seed),
+            self.rates,
+        )
+        assert isinstance(net, TraceNetwork)
+        return net, facts
 
 
 def _ask(net: TraceNetwork, clips: FaceVideoDataset) -> _Said:
@@ -309,23 +309,21 @@ def _outline(
 ) -> Outline:
     rows = {row.key for row in study.rows}
     counts = {split: len(set(part.clip.tolist())) for split, part in clips.items()}
-    rates = study.facts["rates"]
-    told = " or ".join(f"{rate:g}" for rate in rates) + (", as validation chooses" if len(rates) > 1 else "")
     windows, ticks = len(clips["train"]), len(test.held_out.groups)
     notes = [
         f"Data: {study.facts['name']}, manifest sha256 {study.facts['sha256'][:12]}; {counts['train']} clips "
         f"with a face and a gold standard to train on ({windows} windows of {model.frames} ticks), "
         f"{counts['val']} to validate, {counts['test']} to test ({ticks} ticks); {failed} unreadable.",
-        f"Faces: those of the manifest's keypoints, aligned to {model.input_size} px, {model.fps:g} a "
-        f"second. All networks have filters {', '.join(map(str, model.filters))} (the paper's: 32, 64, 128, "
-        "256).",
-        f"Learning rate: {told}; the epoch with the best CCC on validation is kept, and post-processing is "
-        "fitted there; the test clips choose nothing.",
+        f"Faces: those of the manifest's keypoints, or else found, aligned to {model.input_size} px, "
+        f"{model.fps:g} a second. All networks have filters {', '.join(map(str, model.filters))} (the "
+        "paper's: 32, 64, 128, 256).",
+        f"Learning rate: {tell_rates(study.facts['rates'])}; the epoch with the best CCC on validation is "
+        "kept, and post-processing is fitted there; the test clips choose nothing.",
         PAPER_NOTE,
         *_tell_attention(study, test),
     ]
     orderings = [order for order in ORDERINGS if {order.better, order.worse} <= rows]
-    return Outline("STA and its rivals", PAPER_SET, tuple(orderings), notes=tuple(notes))
+    return Outline("STA and its rivals", PAPER_SET, tuple(orderings), notes=tuple(notes), failed=failed)
 
 
 def _tell_attention(study: SeedStudy, test: _TestClips) -> list[str]:
@@ -340,19 +338,23 @@ def _tell_attention(study: SeedStudy, test: _TestClips) -> list[str]:
         np.stack([run.arrays[name][known] for run in runs]).astype(float)
         for name in ("mass", "area", "pointing")
     )
-    gain = mass - area  # [seeds, ticks]
-    seeds = t_interval(gain.mean(axis=1).tolist())
+    groups = np.asarray(test.held_out.groups)[known].tolist()
+    return [
+        f"Attention of 3D-CNN + STA on eyes and mouth, which are {area.mean():.1%} of the area: "
+        f"{mass.mean():.1%} of its mass ({_tell_gain(mass - area, groups)}); its peak in "
+        f"{pointing.mean():.1%} of {len(groups)} ticks ({_tell_gain(pointing - area, groups)}). A window's "
+        "first tick is even by construction and left out."
+    ]
+
+
+def _tell_gain(gain: FloatArray, groups: Sequence[str]) -> str:
+    """A mean [seeds, ticks] of shares in points, with what other seeds and other test clips would change."""
+    over_seeds = t_interval(gain.mean(axis=1).tolist())
     every = gain.mean(axis=0)
 
     def mean(chosen: IntArray) -> float:
         return float(every[chosen].mean())
 
-    groups = np.asarray(test.held_out.groups)[known].tolist()
-    low, high = metrics.bootstrap_interval(mean, groups)
-    return [
-        f"Attention of 3D-CNN + STA on eyes and mouth: {mass.mean():.1%} of its mass, on {area.mean():.1%} "
-        f"of the area; {100 * seeds.mean:+.1f} points (95 %: {100 * seeds.low:+.1f} to "
-        f"{100 * seeds.high:+.1f} over {seeds.count} seeds, {100 * low:+.1f} to {100 * high:+.1f} over test "
-        f"groups). Its peak lies there in {pointing.mean():.1%} of {int(known.sum())} ticks; a window's "
-        "first tick is even by construction and left out."
-    ]
+    bounds = [(over_seeds.low, over_seeds.high), metrics.bootstrap_interval(mean, groups)]
+    seeds, clips = (f"{100 * low:+.1f} to {100 * high:+.1f}" for low, high in bounds)
+    return f"{100 * over_seeds.mean:+.1f} points; 95 %: {seeds} over seeds, {clips} over test groups"

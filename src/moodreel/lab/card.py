@@ -42,6 +42,10 @@ SOURCES = {
         "back, or one picture throughout. The label is weak: its height is the valence of the class name on "
         "the circumplex, not a rating of the picture."
     ),
+    "stills_traces": (
+        "The same once more, of the training persons, and of others for validation and test: here the place "
+        "of eyes and mouth is that of a template in the known box, not found."
+    ),
     "stills_traces_val": "The same of the validation persons.",
     "stills_traces_test": "The same of the test persons, who were in no other split. Test only.",
     "emoji": (
@@ -97,7 +101,7 @@ def write_card(info: BundleInfo) -> str:
     for name, scores in measured.items():
         lines += _score_section(name, scores)
         if "smile_rises" in scores:
-            lines += [_say_smiles(scores), ""]
+            lines += [_say_smiles(name, scores), ""]
     lines += ["## Limits", "", LIMITS]
     return "\n".join(lines)
 
@@ -157,9 +161,12 @@ def _say_classes(info: BundleInfo) -> list[str]:
 
 
 def _say_post(info: BundleInfo) -> list[str]:
-    lines = [
-        "No recording of RECOLA, SEWA or Aff-Wild2 was at hand: nobody rated a moving face for this bundle."
-    ]
+    lines = []
+    if all(source["name"] in SOURCES for source in info.training["data"]):  # drawn or composed, all of them
+        lines = [
+            "No recording of RECOLA, SEWA or Aff-Wild2 was at hand: nobody rated a moving face for this "
+            "bundle."
+        ]
     if info.post is None:
         return [*lines, "No post-processing."]
     fitted = info.training["post_validation"]
@@ -171,8 +178,13 @@ def _say_post(info: BundleInfo) -> list[str]:
     ]
 
 
-def _say_smiles(scores: Mapping[str, Any]) -> str:
+def _say_smiles(name: str, scores: Mapping[str, Any]) -> str:
     share, count = scores["smile_rises"], scores["smile_rises_clips"]
+    if not name.startswith("stills_traces"):
+        return (
+            f"Of {count} held-out clips of happiness whose gold standard moves, the trace is higher where "
+            f"that is high than where it is low in {share:.0%} (chance: 50 %)."
+        )
     return (
         f"Of {count} held-out clips in which a real person's neutral face turns to a smile and back, the "
         f"trace is higher during the smile in {share:.0%} (chance: 50 %)."

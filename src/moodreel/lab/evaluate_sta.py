@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -60,39 +59,42 @@ class _Traced:
 def score_sta(recognizer: Recognizer, rows: Sequence[Row], known: bool) -> dict[str, Any]:
     """RMSE, CC and CCC over concatenated sequences, on ticks with a face and a gold standard.
 
+    The paper scores interpolated ticks as well: ``..._interpolated``.
+
     Args:
         recognizer: of the bundle.
         rows: of a manifest; those without a trace are left out.
         known: takes faces from the rows' keypoints, and scores the attention on eyes and mouth.
 
     Returns:
-        score name -> value; ``..._raw``: without the bundle's post-processing. ``follows`` is the share of
-        clips whose gold standard moves in which the trace moves the same way, ``smile_rises`` that of clips
-        that go from neutral to happiness. Clips that cannot be read are counted as ``failed``; without
-        a tick with a face, counts are all there is.
+        score name -> value; ``..._raw``: without the bundle's post-processing; ``..._interpolated``: on all
+        ticks that have a value, as the paper scores (Sec. 3.1), of which ``face_share`` have a face of their
+        own. ``follows`` is the share of clips whose gold standard moves in which the trace moves the same
+        way, ``smile_rises`` that of those among them whose ``label_ekman`` is happiness. Clips that cannot be
+        read are counted as ``failed``; without a tick with a face, counts are all there is.
 
     Raises:
-        DataError: no row has a trace, or none can be read.
+        DataError: no row has a trace, or none can be read (with the reason of the first).
     """
     rows = [row for row in rows if row.trace is not None and (not known or row.keypoints is not None)]
     if not rows:
         raise DataError("no row of this split names a trace: nothing to score sta on")
-    model = recognizer.info.training["recipe"]["model"]
+    info, engine = recognizer.info, cast(Engine, recognizer.engine)
+    target = info.training.get("recipe", {}).get("model", {}).get("target", "auto")
+    finding = None if known else TraceReader(info, engine, DEFAULT_DETECTOR, raw=True)
     done: list[_Traced] = []
-    readers: dict[Path | None, TraceReader] = {}
+    failures: list[str] = []
     for row in rows:
-        folder = row.keypoints.parent if known and row.keypoints is not None else None
-        if folder not in readers:
-            detector = DEFAULT_DETECTOR if folder is None else DetectorSettings("openpose", files=folder)
-            readers[folder] = TraceReader(
-                recognizer.info, cast(Engine, recognizer.engine), detector, raw=True
-            )
+        reader = finding
+        if reader is None:  # of the file that is named, which need not be called as the clip is
+            detector = DetectorSettings("openpose", files=row.keypoints)
+            reader = TraceReader(info, engine, detector, raw=True)
         try:
-            done.append(_trace(readers[folder], row, recognizer.info.post, model["target"], known))
-        except MoodreelError:
-            continue
+            done.append(_trace(reader, row, info.post, target, known))
+        except MoodreelError as error:
+            failures.append(str(error))
     if not done:
-        raise DataError(f"none of the {len(rows)} clips with a trace could be read")
+        raise DataError(f"none of the {len(rows)} clips with a trace could be read: {failures[0]}")
     counts = {"clips": len(done), "failed": len(rows) - len(done)}
     return counts | _score(done, recognizer.info.training.get("target_mean"))
 
@@ -113,7 +115,7 @@ def _trace(reader: TraceReader, row: Row, post: Any, target: str, known: bool) -
 def _score_attention(reader: TraceReader, row: Row, points: Sequence[TracePoint]) -> list[RegionScores]:
     faces = find_faces(row, reader.fps)
     scores = []
-    for point, there in zip(points, faces, strict=False):
+    for point, there in zip(points, faces, strict=True):
         if point.attention is None or point.place is None:
             continue
         masks = mask_regions(there, point.place, point.attention.shape[0])
@@ -141,6 +143,13 @@ def _score(done: Sequence[_Traced], mean: float | None) -> dict[str, Any]:
         out[name] = getattr(scores, name)
         out[f"{name}_interval"] = metrics.bootstrap_interval(statistic, groups, rounds=ROUNDS)
         out[f"{name}_raw"] = getattr(plain, name)
+    stated = [~np.isnan(each.gold) & ~np.isnan(each.raw) for each in done]  # interpolated ticks too
+    everything = score_traces(
+        [each.shipped[m] for each, m in zip(done, stated, strict=True)],
+        [each.gold[m] for each, m in zip(done, stated, strict=True)],
+    )
+    out["face_share"] = len(y) / everything.count
+    out |= {f"{name}_interpolated": getattr(everything, name) for name in ("ccc", "cc", "rmse")}
     if mean is not None:
         out["rmse_of_training_mean"] = float(np.sqrt(((y - mean) ** 2).mean()))
     moved = [

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from moodreel.errors import DataError, SettingsError
-from moodreel.lab.data.face_video import FaceCutter, FaceVideoDataset, ShuffleSampler, TraceBatch
+from moodreel.lab.data.face_video import FaceVideoDataset, ShuffleSampler, TraceBatch, cut_faces
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.fit_postprocess import LIVE_MEDIANS, Trace, fit_postprocess
 from moodreel.lab.losses_sta import trace_loss
@@ -62,8 +62,8 @@ class StaModule(TrainModule):
     def facts(self) -> dict[str, Any]:
         """Moments of the training targets, and the post-processing fitted on the validation just run.
 
-        ``post`` holds its numbers, ``post_validation`` the CCC there without and with it. What fits nothing
-        (a constant prediction) has none.
+        ``post`` holds its numbers, ``post_validation`` the CCC there without and with it. For constant
+        predictions, which nothing improves, they are those of no change.
         """
         mean, deviation = self.target
         fitted = fit_postprocess(self.validation_traces(), LIVE_MEDIANS)
@@ -140,10 +140,10 @@ def build_sta(
     Raises:
         SettingsError: a batch is larger than an epoch.
         DataError: a clip or a trace cannot be read, or nothing is left to learn from or to choose by.
+        MissingExtra: rows without keypoints, and no detector.
     """
     traced = [row for row in (*training, *validation) if row.trace is not None]
-    cutter = FaceCutter(folder, model)
-    failures = cutter.fill(traced)
+    cutter, failures = cut_faces(folder, model, traced)
     if failures:
         more = f" (and {len(failures) - 3} more)" if len(failures) > 3 else ""
         reasons = "; ".join(failure.reason for failure in failures[:3])

@@ -54,6 +54,9 @@ class StaSettings:
     target: str = "auto"
     """What of a trace is learnt: "mean" (of the raters), the name of a column, or "auto": the first
     of gold and valence that is there, else the mean."""
+    faces: str = "auto"
+    """Where faces of training clips come from: "auto" (the manifest's keypoints, else a detector), or
+    "keypoints" (rows without them cannot be read)."""
     mirror: bool = True
     """Whether training clips are mirrored at random."""
     light: bool = True
@@ -99,4 +102,6 @@ class StaSettings:
         require(self.hidden >= 1, "model.hidden", self.hidden, "at least 1")
         require(self.recurrent >= 1, "model.recurrent", self.recurrent, "at least 1")
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        known = self.faces in ("auto", "keypoints")
+        require(known, "model.faces", self.faces, "'auto' or 'keypoints'")
         require(bool(self.target), "model.target", self.target, "'auto', 'mean' or the name of a column")

@@ -78,9 +78,9 @@ class Ratings:
 def read_ratings(path: str | Path) -> Ratings:
     """Reads a CSV of a gold standard, of raters, or both.
 
-    The first row names the columns: one of :data:`TIMES`, then at most one of :data:`GOLD`, and raters under
-    any other names. An empty cell is a missing value. Columns of a trace that ``moodreel trace`` wrote are
-    known (``face`` and ``status`` are passed over).
+    The first row names the columns: one of :data:`TIMES`; the first of :data:`GOLD` that is there is the gold
+    standard, any other column a rater. An empty cell is a missing value. Columns of a trace that ``moodreel
+    trace`` wrote are known (``face`` and ``status`` are passed over).
 
     Raises:
         DataError: the file cannot be read, or a cell is wrong; with file, line and column.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
 
 from moodreel.lab.modules import TrainModule
+from moodreel.lab.settings import TrainSettings
 
 
 class KeepBestInMemory(Callback):
@@ -73,6 +76,41 @@ def train_in_memory(
     module.net.load_state_dict(keep.weights, strict=False)
     module.net.eval()
     return keep
+
+
+def train_at_rates(
+    build: Callable[[TrainSettings], TrainModule],
+    load: Callable[[TrainSettings], tuple[Any, Any]],
+    settings: TrainSettings,
+    rates: Sequence[float],
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Trains once for each learning rate, and keeps what validates best (of equals, the first rate's).
+
+    Args:
+        build: a module at random; chance is seeded before with the settings' seed.
+        load: loaders of training and validation.
+        settings: of all trainings, their rate apart.
+        rates: peak learning rates, at least one.
+
+    Returns:
+        the network in evaluation mode, and its facts: ``epoch``, ``learning_rate``.
+    """
+    best: tuple[float, nn.Module, dict[str, Any]] | None = None
+    for rate in rates:
+        chosen = replace(settings, learning_rate=rate)
+        pl.seed_everything(chosen.seed, verbose=False)
+        module = build(chosen)
+        keep = train_in_memory(module, *load(chosen))
+        if best is None or keep.best > best[0]:
+            best = keep.best, module.net, {"epoch": keep.epoch, "learning_rate": rate}
+    assert best is not None
+    return best[1:]
+
+
+def tell_rates(rates: Sequence[float]) -> str:
+    """The rates as a report says them."""
+    chosen = ", as validation chooses" if len(rates) > 1 else ""
+    return " or ".join(f"{rate:g}" for rate in rates) + chosen
 
 
 def quiet_lightning() -> None:

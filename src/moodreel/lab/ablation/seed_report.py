@@ -41,6 +41,7 @@ class Outline:
         pairs: (row, other) of which "row minus other" is told; () for every two rows, the later one first.
         notes: how it was made, a line each.
         free: names of facts that the report leaves out, such as paths.
+        failed: clips that could not be read; they are in no number.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Outline:
     pairs: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     free: tuple[str, ...] = ("manifest",)
+    failed: int = 0
 
     @property
     def paper(self) -> str:

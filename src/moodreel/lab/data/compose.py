@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -363,21 +363,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--traces", action="store_true", help="from neutral and back, with valence along time"
     )
+    parser.add_argument(
+        "--blind", action="store_true", help="name no keypoints: faces are to be found, as they are in use"
+    )
     options = parser.parse_args(arguments)
     if options.traces:
         from moodreel.lab.data.compose_traces import write_traced as write
     else:
         write = write_clips
+    for option, count in (("--limit", options.limit), ("--per-class", options.per_class)):
+        if count < 0:
+            parser.error(f"{option} {count}: expected 0 or above")
     rows = []
     try:
         for split in options.split:
             folder = options.out if len(options.split) == 1 else options.out / split
             draw = options.limit, options.seed
             rows += write(options.manifest, split, folder, *draw, per_class=options.per_class)
+        if options.blind:
+            rows = [replace(row, keypoints=None) for row in rows]
+        write_manifest(options.out / "manifest.csv", rows)
     except MoodreelError as error:
         print(f"moodreel: {error}", file=sys.stderr)
         return 2
-    write_manifest(options.out / "manifest.csv", rows)
+    except OSError as error:
+        print(f"moodreel: {error.filename or options.out}: {error.strerror or error}", file=sys.stderr)
+        return 2
     print(f"{options.out / 'manifest.csv'}: {len(rows)} clips")
     return 0
 

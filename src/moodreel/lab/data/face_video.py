@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from torch.utils.data import Dataset, Sampler
 
 from moodreel import __version__
 from moodreel.errors import DataError, MoodreelError
+from moodreel.faces.detect import Detector, DetectorSettings, open_detector
 from moodreel.faces.openpose import OpenPoseFiles
 from moodreel.faces.video import FaceStream, bind_detector, read_face_ticks
 from moodreel.lab.data.cached import ArrayStore, Failure, key_of
@@ -91,10 +93,11 @@ class FaceCutter:
     Args:
         folder: where stores lie.
         settings: frames, rate, size.
+        detector: for rows without keypoints, which cannot be read without one.
     """
 
-    def __init__(self, folder: Path, settings: StaSettings) -> None:
-        self.settings = settings
+    def __init__(self, folder: Path, settings: StaSettings, detector: Detector | None = None) -> None:
+        self.settings, self.detector = settings, detector
         self.store = ArrayStore(
             folder,
             {
@@ -103,6 +106,7 @@ class FaceCutter:
                 "frames": settings.frames,
                 "fps": settings.fps,
                 "size": settings.input_size,
+                **({} if detector is None else {"detector": detector.name}),
             },
         )
 
@@ -141,10 +145,11 @@ class FaceCutter:
         return list(itertools.takewhile(lambda name: name in self.store, numbered))
 
     def _read(self, row: Row) -> Windows:
-        if row.keypoints is None:
+        detector = self.detector if row.keypoints is None else OpenPoseFiles(row.keypoints)
+        if detector is None:
             raise DataError(f"{row.clip}: the manifest names no keypoints, which say where its face is")
         media, fps = open_media(row.clip), self.settings.fps
-        finder = bind_detector(OpenPoseFiles(row.keypoints), media, fps)
+        finder = bind_detector(detector, media, fps)
         size = self.settings.input_size
         return cut_windows(media, FaceStream(finder, size, fps), self.settings.frames, size)
 
@@ -157,6 +162,26 @@ class FaceCutter:
             }
             self.store.add(names, arrays)
             kept.clear()
+
+
+def cut_faces(
+    folder: Path,
+    settings: StaSettings,
+    rows: Sequence[Row],
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[FaceCutter, list[Failure]]:
+    """Cuts what is not cut yet; where rows have no keypoints, a detector is opened for as long as that takes.
+
+    Returns:
+        the cutter, and clips that cannot be read.
+
+    Raises:
+        MissingExtra: a detector is needed and not installed.
+    """
+    needed = settings.faces == "auto" and any(row.keypoints is None for row in rows)
+    with open_detector(DetectorSettings()) if needed else nullcontext() as detector:
+        cutter = FaceCutter(folder, settings, detector)
+        return cutter, cutter.fill(rows, progress)
 
 
 TraceBatch = dict[str, Tensor]
