@@ -291,7 +291,7 @@ def test_scores_that_are_not_finite(run, place):
             ["predict", "gifs", "--overlay", "x", "--overlay-format", "avi"],
             "--overlay-format avi: expected gif, webp, mp4",
         ),
-        (["predict", "gifs", "--resume"], "No such option: --resume"),
+        (["predict", "gifs", "--resume"], "--resume: needs --out DIR"),
         (["paint"], "No such command 'paint'"),
         (["--wrong"], "No such option: --wrong"),
         (["train", "kavan"], "Missing option '--data'"),

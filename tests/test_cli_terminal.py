@@ -19,6 +19,7 @@ from moodreel.report.terminal import (
     fit,
     format_chart,
     format_columns,
+    format_duration,
     format_scores,
     measure,
     pad,
@@ -210,9 +211,41 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away():
         progress.update(done, 1)
     progress.clear()
     drawn = screen.getvalue().split("\r\x1b[K")
-    assert [text.count("█") for text in drawn] == [0, 10, 20, 30, 40, 0]
-    assert drawn[2].endswith("2 of 4, 1.0 a second, 1 failed")
+    assert [text.count("█") for text in drawn] == [0, 6, 12, 18, 24, 0]
+    assert drawn[2].endswith("2 of 4, 1.0 a second, 2 s left, 1 failed")
+    assert drawn[4].endswith("4 of 4, 1.0 a second, 1 failed")
     assert drawn[-1] == ""
+
+
+def test_progress_without_a_total_and_with_what_was_kept():
+    now = [0.0]
+    screen = Screen(False)
+    progress = Progress(screen, None, clock=lambda: now[0])
+    now[0] = 10
+    progress.update(1050, 2, kept=1000)
+    progress.total = 2050
+    now[0] = 20
+    progress.update(1100, 2, kept=1000)
+    assert screen.getvalue().splitlines() == [
+        "moodreel: 1050, 5.0 a second, 2 failed",
+        "moodreel: 1100 of 2050, 5.0 a second, 3 min left, 2 failed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "1 s"),
+        (89, "89 s"),
+        (91, "2 min"),
+        (7000, "117 min"),
+        (9000, "2 h"),
+        (1e5, "28 h"),
+        (1e6, "12 days"),
+    ],
+)
+def test_durations(seconds, text):
+    assert format_duration(seconds) == text
 
 
 def test_on_a_real_terminal(tmp_path):

@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from moodreel.cli import faces, lab, ratings, study, trace, votes
+from moodreel.cli import faces, lab, large, ratings, study, trace, votes
 from moodreel.cli.console import (
     FAILED,
     PIPE_CLOSED,
     TERMINATED,
     WRONG,
+    close_after,
     collect,
     complain,
     drop_stdout,
@@ -116,7 +117,17 @@ def predict(
         ),
     ] = "kavan",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a table: .parquet, .jsonl or .csv.")
+        Path | None,
+        typer.Option(metavar="FILE|DIR", help="Write a table: .parquet, .jsonl or .csv; or a run's folder."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Of --out DIR: go on with the run that is there, if any.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Of --resume: read again what failed, too.")
+    ] = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="i/n", help="Of --out DIR: only part i (from 1) of n of the inputs.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON an input.")] = False,
     workers: Annotated[
@@ -152,9 +163,9 @@ def predict(
         stop(f"--workers {workers}: expected at least 1")
     if abstain is not None and not 0 <= abstain <= 1:
         stop(f"--abstain {abstain:g}: expected a probability from 0 to 1")
-    if out is not None:
-        _check_out(out)
     is_drawn = (report, overlay, overlay_format) != (None, None, None)
+    is_run = out is not None and large.check_out(out, or_folder=True)
+    part = _check_run(is_run, resume, retry_failed, shard, as_json, is_drawn)
     if is_drawn:
         from moodreel.report.outputs import find_fault, open_outputs
 
@@ -165,6 +176,15 @@ def predict(
     settings = faces.parse_detector(detector or "auto")
     if detector is not None or every_face:
         faces.check_faces(model, detector, every_face)
+    if is_run:
+        assert out is not None
+        recognizer = load(model, detector=settings, every_face=every_face)
+        if large.predict_large(
+            recognizer, paths, out, resume=resume, retry_failed=retry_failed, shard=part, detector=settings,
+            workers=workers, per_frame=per_frame, abstain=abstain,
+        ):  # fmt: skip
+            raise typer.Exit(FAILED)
+        return
     inputs = collect(paths)
     recognizer = load(model, detector=settings, every_face=every_face)
     with ExitStack() as stack:
@@ -184,15 +204,29 @@ def predict(
         raise typer.Exit(FAILED)
 
 
-def _check_out(path: Path) -> None:
-    """Finds what is wrong with --out before any work is done."""
-    suffixes = (".parquet", ".jsonl", ".csv")  # those of runtime.table, which is not imported for one chart
-    if path.suffix.lower() not in suffixes:
-        stop(f"--out {path}: expected a name that ends in {', '.join(suffixes)}")
-    if path.is_dir():
-        stop(f"--out {path}: is a folder")
-    if not path.parent.is_dir():
-        stop(f"--out {path}: no folder {path.parent}")
+def _check_run(
+    is_run: bool, resume: bool, retry_failed: bool, shard: str | None, as_json: bool, is_drawn: bool
+) -> tuple[int, int]:
+    """Finds what does not go with --out DIR, or only with it. Returns the shard: which one, of how many."""
+    if not is_run:
+        for option, given in [
+            ("--resume", resume),
+            ("--retry-failed", retry_failed),
+            (f"--shard {shard}", shard),
+        ]:
+            if given:
+                stop(f"{option}: needs --out DIR, a folder for the parts of a table")
+        return 1, 1
+    for option, given in [("--json", as_json), ("--report, --overlay", is_drawn)]:
+        if given:
+            stop(f"{option}: not with --out DIR")
+    if retry_failed and not resume:
+        stop("--retry-failed: needs --resume")
+    if shard is None:
+        return 1, 1
+    from moodreel.runtime.large import parse_shard
+
+    return parse_shard(shard)
 
 
 def _predict_one(recognizer: Recognizer, path: str, abstain: float | None, draw: Draw) -> int:
@@ -248,7 +282,7 @@ def _predict_many(
         workers = workers or min(8, count_cores())
         is_traced = per_frame or info.system == "sta"  # a report draws the trace
         results = recognizer.map(paths, workers=workers, per_frame=is_traced, abstain=abstain)
-        for result in _closing(results, stack):
+        for result in close_after(results, stack):
             row = make_row(result, columns)
             if writer is not None:
                 writer.write(row)
@@ -270,14 +304,6 @@ def _predict_many(
         told = f", {failed} failed" if failed else ""
         complain(f"{rows} rows{of}{told}: {out} (schema {SCHEMA_VERSION})")
     return failed + undrawn
-
-
-def _closing(results: Iterator[Result], stack: ExitStack) -> Iterator[Result]:
-    """The same iterator, stopped (its threads ended) when the stack unwinds."""
-    close = getattr(results, "close", None)
-    if close is not None:
-        stack.callback(close)
-    return results
 
 
 @app.command()
@@ -318,7 +344,16 @@ def _list_headline(scores: Any) -> list[tuple[str, float]]:
     return [(name, value) for name, value in chosen.items() if isinstance(value, int | float)][:most]
 
 
-for verb in (trace.trace, faces.keypoints, lab.synth, lab.train, lab.evaluate, study.ablate, lab.export):
+for verb in (
+    large.merge,
+    trace.trace,
+    faces.keypoints,
+    lab.synth,
+    lab.train,
+    lab.evaluate,
+    study.ablate,
+    lab.export,
+):
     app.command()(verb)
 app.add_typer(votes.app)
 app.add_typer(ratings.app)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import NoReturn
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 from moodreel.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from moodreel.types import Result
 
 FAILED = 1
 WRONG = 2
@@ -72,3 +75,11 @@ def needs_lab(verb: str) -> Iterator[None]:
         if (error.name or "").startswith("moodreel"):
             raise
         raise MissingExtra("lab", f"moodreel {verb} ({error.name})") from error
+
+
+def close_after(results: Iterator[Result], stack: ExitStack) -> Iterator[Result]:
+    """The same iterator, stopped (its threads ended) when the stack unwinds."""
+    close = getattr(results, "close", None)
+    if close is not None:
+        stack.callback(close)
+    return results

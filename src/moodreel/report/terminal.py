@@ -224,32 +224,47 @@ class Progress:
 
     Args:
         stream: where it goes; standard error.
-        total: inputs.
+        total: inputs; None where they are not counted yet.
         quiet: shows nothing.
         clock: seconds.
+
+    Attributes:
+        total: may be set later.
     """
 
     def __init__(
-        self, stream: IO[str], total: int, quiet: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: IO[str],
+        total: int | None,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream, self._total, self._quiet, self._clock = stream, total, quiet, clock
+        self._stream, self.total, self._quiet, self._clock = stream, total, quiet, clock
         self._style = Style(stream)
         self._start = self._shown = clock()
         self._is_drawn = False
 
-    def update(self, done: int, failed: int) -> None:
-        """Says that ``done`` inputs are through, ``failed`` of them in vain."""
+    def update(self, done: int, failed: int, kept: int = 0) -> None:
+        """Says that ``done`` inputs are through, ``failed`` of them in vain.
+
+        Args:
+            done, failed: so far.
+            kept: of those done, how many cost nothing: the rate leaves them out.
+        """
         now = self._clock()
         if self._quiet or now - self._shown < (0.1 if self._style.is_terminal else 5.0):
             return
         self._shown = now
-        rate = done / max(now - self._start, 1e-9)
-        text = f"{done} of {self._total}, {rate:.1f} a second" + (f", {failed} failed" if failed else "")
+        rate = (done - kept) / max(now - self._start, 1e-9)
+        text = (f"{done}" if self.total is None else f"{done} of {self.total}") + f", {rate:.1f} a second"
+        if self.total is not None and rate > 0 and self.total > done:
+            text += f", {format_duration((self.total - done) / rate)} left"
+        text += f", {failed} failed" if failed else ""
         if not self._style.is_terminal:
             self._stream.write(f"moodreel: {text}\n")
         else:
-            room = max(10, min(40, self._style.width - len(text) - 3))
-            bar = _draw(done / max(self._total, 1), room, self._style)
+            room = max(10, min(40, self._style.width - 56))  # the same whatever the text: a steady bar
+            bar = _draw(done / max(self.total or 0, 1), room, self._style) if self.total is not None else ""
             self._stream.write(f"\r\x1b[K{bar:<{room}}  {text}")
             self._is_drawn = True
         self._stream.flush()
@@ -260,6 +275,17 @@ class Progress:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
             self._is_drawn = False
+
+
+def format_duration(seconds: float) -> str:
+    """A time in words, as exact as an estimate is."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{max(1, round(seconds))} s"
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = round(seconds / 3600)
+    return f"{hours} h" if hours < 48 else f"{round(seconds / 86400)} days"
 
 
 def format_columns(header: Sequence[str], rows: Sequence[Sequence[str]], style: Style) -> str:

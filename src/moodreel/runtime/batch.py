@@ -1,4 +1,4 @@
-"""Many inputs: from the arguments of a command to a list of paths.
+"""Many inputs: from the arguments of a command to a stream of paths, or a list.
 
 Rules, where the contract (one row an input, nothing dropped in silence) leaves a choice:
 
@@ -18,12 +18,51 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from moodreel.media import is_frame_folder, is_media_path
+
+
+class Key(NamedTuple):
+    """Where an input stands: keys in ascending order are inputs in their order.
+
+    Attributes:
+        position: of its argument.
+        root: among the matches of a glob or the lines of a list: what puts them in order; else empty.
+        inside: path inside a folder with NUL for the separator, which sorts names folder by folder; empty for
+            what was named outright.
+    """
+
+    position: int
+    root: str = ""
+    inside: str = ""
+
+    def covers(self, other: Key) -> bool:
+        """Whether the other lies inside, if this is a folder."""
+        if self[:2] != other[:2] or not other.inside:
+            return False
+        return not self.inside or other.inside.startswith(self.inside + "\0")
+
+
+class Input(NamedTuple):
+    """One input.
+
+    Attributes:
+        path: the argument joined with the relative path.
+        relative: path inside the folder that was named, with ``/``; of what was named outright, its name.
+        key: its place in the order.
+        closed: whether it is a folder that could not be listed, or nothing that was named: what it holds is
+            not known.
+    """
+
+    path: str
+    relative: str
+    key: Key
+    closed: bool = False
 
 
 @dataclass
@@ -52,73 +91,145 @@ def collect_paths(arguments: Sequence[str], stdin: IO[bytes] | None = None) -> I
         stdin: where ``-`` reads.
     """
     inputs = Inputs()
-    seen: set[str] = set()
-    for argument in arguments:
-        if argument == "-" and stdin is not None:
-            for path in _read_list(stdin):
-                _add(path, inputs, seen)
-        elif not os.path.lexists(argument) and glob.has_magic(argument):
-            matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 (takes absolute ones)
-            if not matches:
-                inputs.notes.append(f"nothing matches {argument!r}")
-            for path in matches:
-                _add(path, inputs, seen)
-        else:
-            _add(argument, inputs, seen)
+    inputs.paths += [entry.path for entry in stream_inputs(list_roots(arguments, stdin, inputs), inputs)]
     return inputs
 
 
-def _read_list(stdin: IO[bytes]) -> Iterable[str]:
+@dataclass(frozen=True)
+class Root:
+    """A file or folder that was named."""
+
+    path: str
+    key: Key
+
+
+def list_roots(arguments: Sequence[str], stdin: IO[bytes] | None, notes: Inputs) -> list[Root]:
+    """What the arguments name, before any folder is looked into.
+
+    Args:
+        arguments, stdin: as in :func:`collect_paths`.
+        notes: is told of globs without a match.
+    """
+    roots: list[Root] = []
+    for position, argument in enumerate(arguments):
+        if argument == "-" and stdin is not None:
+            lines = enumerate(_read_list(stdin))
+            roots += [Root(path, Key(position, f"{number:012}")) for number, path in lines]
+        elif not os.path.lexists(argument) and glob.has_magic(argument):
+            matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 (takes absolute ones)
+            if not matches:
+                notes.notes.append(f"nothing matches {argument!r}")
+            roots += [Root(path, Key(position, path)) for path in matches]
+        else:
+            roots.append(Root(argument, Key(position)))
+    return roots
+
+
+def stream_inputs(roots: Sequence[Root], counts: Inputs) -> Iterator[Input]:
+    """Yields the inputs in their order, each once.
+
+    What is held is the names of the folders on the way down; every input's, where one root lies in another
+    (so that some could come twice).
+
+    Args:
+        roots: from :func:`list_roots`.
+        counts: is told of what else is met: ``skipped``, ``repeated`` and ``notes``.
+    """
+    seen: set[str] | None = set() if _overlap(roots) else None
+    for root in roots:
+        is_folder = Path(root.path).is_dir()
+        found = 0
+        for entry in _walk(root, "", (), counts) if is_folder else [_name_input(root)]:
+            found += 1
+            if seen is not None:
+                absolute = os.path.abspath(entry.path)  # noqa: PTH100 (links stay)
+                if absolute in seen:
+                    counts.repeated += 1
+                    continue
+                seen.add(absolute)
+            yield entry
+        if is_folder and not found:
+            counts.notes.append(f"no media in {root.path!r}")
+        elif is_folder and is_frame_folder(root.path):
+            counts.notes.append(
+                f"{root.path!r} may be the frames of one clip; each is read as a picture of its own"
+            )
+
+
+def _overlap(roots: Sequence[Root]) -> bool:
+    """Whether a root is another one or lies inside it: else no path can come twice."""
+    parts = sorted(Path(os.path.abspath(root.path)).parts for root in roots)  # noqa: PTH100 (links stay)
+    return any(after[: len(before)] == before for before, after in pairwise(parts))
+
+
+def _read_list(stdin: IO[bytes]) -> list[str]:
     """Paths of a list. Bytes that are no UTF-8 pass through, as in file names."""
     content = stdin.read()
     lines = content.split(b"\0") if b"\0" in content else content.splitlines()
     return [os.fsdecode(line) for line in lines if line.strip()]
 
 
-def _add(path: str, inputs: Inputs, seen: set[str]) -> None:
-    def add_once(path: str) -> None:
-        absolute = os.path.abspath(path)  # noqa: PTH100 (links stay)
-        if absolute in seen:
-            inputs.repeated += 1
-        else:
-            seen.add(absolute)
-            inputs.paths.append(path)
+def _walk(root: Root, inside: str, above: tuple[tuple[int, int], ...], counts: Inputs) -> Iterator[Input]:
+    """Yields a folder's media: entries in the order of their names, a subfolder in its place.
 
-    if not Path(path).is_dir():
-        add_once(path)
-        return
-    before = len(inputs.paths) + inputs.repeated
-    _walk(path, inputs, add_once, ())
-    if len(inputs.paths) + inputs.repeated == before:
-        inputs.notes.append(f"no media in {path!r}")
-    elif is_frame_folder(path):
-        inputs.notes.append(f"{path!r} may be the frames of one clip; each is read as a picture of its own")
-
-
-def _counts(path: Path) -> bool:
-    """Whether an entry is a regular file, or a link to nothing, which is an input that fails."""
-    return path.is_file() or not path.exists()
-
-
-def _walk(
-    folder: str, inputs: Inputs, add: Callable[[str], None], above: tuple[tuple[int, int], ...]
-) -> None:
-    """Adds a folder's media: entries in the order of their names, a subfolder in its place."""
+    Args:
+        root: where the walk began.
+        inside: the folder, relative to it, with ``/``.
+        above: device and inode of the folders above.
+        counts: is told of files that are no media.
+    """
+    folder = os.path.join(root.path, inside) if inside else root.path  # noqa: PTH118 ("./" stays)
     try:
         facts = Path(folder).stat()
         identity = (facts.st_dev, facts.st_ino)
         if identity in above:  # a link back up
             return
         with os.scandir(folder) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
+            names, folders = _sort_out(entries, counts)
     except OSError:
-        add(folder)  # a folder that cannot be listed is an input that fails, not one that vanishes
+        # a folder that cannot be listed is an input that fails, not one that vanishes
+        yield _make_input(root, folder, inside)._replace(closed=True)
         return
-    for entry in listed:
-        is_link = entry.is_symlink()
-        if entry.is_dir(follow_symlinks=False) or (is_link and Path(entry.path).is_dir()):
-            _walk(entry.path, inputs, add, (*above, identity))
-        elif is_media_path(entry.path) and _counts(Path(entry.path)):
-            add(entry.path)
+    start = f"{inside}/" if inside else ""
+    for name in names:
+        if name in folders:
+            yield from _walk(root, start + name, (*above, identity), counts)
         else:
-            inputs.skipped += 1
+            yield _make_input(root, os.path.join(folder, name), start + name)  # noqa: PTH118
+
+
+def _name_input(root: Root) -> Input:
+    """What was named outright and is no folder."""
+    return Input(root.path, root.path, root.key, closed=not Path(root.path).exists())
+
+
+def _make_input(root: Root, path: str, inside: str) -> Input:
+    return Input(path, inside or root.path, root.key._replace(inside=inside.replace("/", "\0")))
+
+
+def _sort_out(entries: Iterator[os.DirEntry[str]], counts: Inputs) -> tuple[list[str], set[str]]:
+    """Names of a folder's media and folders, sorted, and which of them are folders."""
+    names, folders = [], set()
+    for entry in entries:
+        if _is_folder(entry):
+            folders.add(entry.name)
+        elif not is_media_path(entry.name) or not _is_input(entry):
+            counts.skipped += 1
+            continue
+        names.append(entry.name)
+    names.sort()
+    return names, folders
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    if entry.is_symlink():
+        return os.path.isdir(entry.path)  # noqa: PTH112 (a link round to itself does not raise)
+    return entry.is_dir()
+
+
+def _is_input(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a regular file, or a link to nothing, which is an input that fails."""
+    if entry.is_symlink():
+        path = entry.path
+        return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113
+    return entry.is_file()

@@ -43,7 +43,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name and kind (``text``, ``integer``, ``number`` or ``numbers``, a list)."""
+    """One column: its name and kind (``text``, ``integer``, ``number`` or ``numbers``, a list).
+
+    ``bytes`` is for the files between a run and its table (:mod:`moodreel.runtime.parts`), Parquet alone.
+    """
 
     name: str
     kind: str
@@ -256,6 +259,7 @@ class ParquetWriter:
             "integer": pyarrow.int64(),
             "number": pyarrow.float64(),
             "numbers": pyarrow.list_(pyarrow.float64()),
+            "bytes": pyarrow.binary(),
         }
         facts = {"moodreel.schema": str(SCHEMA_VERSION), **metadata}
         fields = [(column.name, kinds[column.kind]) for column in columns]
