@@ -230,6 +230,7 @@ class TestSystem:
         assert opened.info.supervised.categories == ("happy", "sad")
         card = opened.read_card()
         assert "No source supervised worried" in card
+        assert "No clip of MEC" not in card  # who knows what the manifest of another is
         assert "faces known" in card
         assert set(opened.info.sha256) >= {"model.onnx", "fallback.onnx", "face.onnx", "context.onnx"}
 

@@ -148,9 +148,18 @@ def _say_supervision(info: BundleInfo) -> list[str]:
     ]
 
 
+def _is_ours(info: BundleInfo) -> bool:
+    """Whether all it was trained on is known here: no moving face among it that somebody rated."""
+    return all(source["name"] in SOURCES for source in info.training["data"])
+
+
 def _say_classes(info: BundleInfo) -> list[str]:
     """Which source knows each class, so that nobody takes a cartoon's word for a person's."""
-    lines = ["No clip of MEC 2017 / CHEAVD was at hand: these classes are what the sources above call so."]
+    lines = []
+    if _is_ours(info):
+        lines = [
+            "No clip of MEC 2017 / CHEAVD was at hand: these classes are what the sources above call so."
+        ]
     for name in info.labels.categories:
         sources = [s["name"] for s in info.training["data"] if name in s.get("supervises", ())]
         if not sources:
@@ -162,7 +171,7 @@ def _say_classes(info: BundleInfo) -> list[str]:
 
 def _say_post(info: BundleInfo) -> list[str]:
     lines = []
-    if all(source["name"] in SOURCES for source in info.training["data"]):  # drawn or composed, all of them
+    if _is_ours(info):
         lines = [
             "No recording of RECOLA, SEWA or Aff-Wild2 was at hand: nobody rated a moving face for this "
             "bundle."
