@@ -3,6 +3,7 @@
 import json
 from contextlib import nullcontext
 
+import av
 import numpy as np
 import pytest
 
@@ -238,6 +239,44 @@ def test_a_file_and_its_frames_pushed_one_by_one_are_equal_to_the_bit(video):
         assert len(live) == int(np.ceil(clip.duration * 4 - 1e-9))
     statuses = {p.status for p in trace_media(media, Tracer(reader.engine, FaceStream(find, 14)))}
     assert statuses == {"ok", "interpolated"}
+
+
+class Pipe:
+    """A file that cannot be sought in, so that no duration can be written into its head."""
+
+    def __init__(self, path):
+        self.stream = path.open("wb")
+
+    def write(self, content):
+        written = self.stream.write(content)
+        self.stream.flush()
+        return written
+
+
+@pytest.mark.parametrize("kind", ["hevc", "without a duration"])
+def test_other_videos_have_their_ticks(tmp_path, kind):
+    """57 frames at 23 a second: 2.478 s, so ten ticks."""
+    path = tmp_path / "v.mkv"
+    codec = "libx265" if kind == "hevc" else "libx264"
+    if codec not in av.codecs_available:
+        pytest.skip(f"PyAV has no {codec} here")
+    with av.open(str(path) if kind == "hevc" else Pipe(path), "w", format="matroska") as out:
+        stream = out.add_stream(codec, rate=23, options={"x265-params": "log-level=none"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for k in range(57):
+            frame = draw((64, 96), (20, 10, 40, (4 * k, 30)))
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        out.mux(stream.encode())
+    with av.open(str(path)) as stored:
+        assert (stored.duration is None) == (kind != "hevc")
+    media = open_media(path)
+    reader = make_reader()
+    tracer = Tracer(reader.engine, FaceStream(find, 14), reader.settings)
+    points = list(trace_media(media, tracer))
+    assert [p.time for p in points] == [k / 4 for k in range(10)]
+    assert {p.status for p in points} == {"ok"}
+    red = 4 * np.round(np.arange(10) / 4 * 23)  # of the nearest frame
+    np.testing.assert_allclose([p.valence for p in points], 2 * red / 255 - 1 + 0.1 * 30 / 255, atol=0.08)
 
 
 def test_a_bundle_post_processes_a_file_and_a_stream_alike(tmp_path, video):
