@@ -452,6 +452,22 @@ def test_a_network_that_fails_is_the_inputs_failure(run, place, monkeypatch):
     assert run.err == "moodreel: gifs/red.gif: ZeroDivisionError: division by zero\n"
 
 
+def interrupt(program, arguments, sent, wait):
+    """Runs a program until it says that it is reading, sends a signal; returns its code and its errors."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+    )
+    assert process.stdout.readline() == "reading\n"
+    time.sleep(wait)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_leaves_nothing(place, bundles, sent, code):
     for k in range(3):
@@ -466,18 +482,8 @@ def test_interrupted_leaves_nothing(place, bundles, sent, code):
         "main()\n"
     )
     args = ["predict", "many", "--out", "m.csv", "--workers", "1", "--model", bundles / "kavan"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", slow, *map(str, args)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
-    )
-    assert process.stdout.readline() == "reading\n"
-    time.sleep(0.1)
-    process.send_signal(sent)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code
+    returned, err = interrupt(slow, args, sent, 0.1)
+    assert returned == code
     assert "Traceback" not in err
     assert names_in(place) == ["gifs", "many"]
 

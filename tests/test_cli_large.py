@@ -7,14 +7,13 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
 
 from runtime.tiny import BLUE, GREEN, RED, draw_gif
-from test_cli import bundles, command, names_in, place, run  # noqa: F401 (fixtures)
+from test_cli import bundles, command, interrupt, names_in, place, run  # noqa: F401 (fixtures)
 
 KILL = Path(__file__).parent / "runtime" / "kill.py"
 
@@ -178,18 +177,8 @@ def test_interrupted_keeps_what_is_finished(place, bundles, sent, code):  # noqa
         "main()\n"
     )
     args = ["predict", "many", "--out", "m", "--workers", "1", "--model", bundles / "kavan"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", slow, *map(str, args)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
-    )
-    assert process.stdout.readline() == "reading\n"
-    time.sleep(0.3)
-    process.send_signal(sent)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code
+    returned, err = interrupt(slow, args, sent, 0.3)
+    assert returned == code
     assert err == "moodreel: m: not finished: the same command with --resume goes on\n"
     [part] = names_in(place / "m")
     assert 1 <= parquet.read_metadata(place / "m" / part).num_rows <= 4

@@ -13,6 +13,7 @@ import typer
 from moodreel.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from moodreel.runtime.batch import Inputs
     from moodreel.types import Result
 
 FAILED = 1
@@ -57,13 +58,18 @@ def collect(paths: Sequence[str]) -> list[str]:
     if not inputs.paths:
         others = f" ({inputs.skipped} other files)" if inputs.skipped else ""
         stop("; ".join(inputs.notes or ["the list on stdin is empty"]) + others)
+    tell_inputs(inputs)
+    return inputs.paths
+
+
+def tell_inputs(inputs: Inputs) -> None:
+    """Says on standard error what of the PATH arguments is no input, or one only once."""
     for note in inputs.notes:
         complain(note)
     if inputs.skipped:
         complain(f"{inputs.skipped} files in folders skipped: no known media suffix")
     if inputs.repeated:
         complain(f"{inputs.repeated} inputs named twice, read once")
-    return inputs.paths
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moodreel.cli.console import close_after, complain, stop
+from moodreel.cli.console import close_after, complain, stop, tell_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,12 +94,7 @@ def predict_large(
             if run.counts.parts:
                 complain(f"{run.folder}: not finished: the same command with --resume goes on")
             raise
-    for note in notes.notes:
-        complain(note)
-    if notes.skipped:
-        complain(f"{notes.skipped} files in folders skipped: no known media suffix")
-    if notes.repeated:
-        complain(f"{notes.repeated} inputs named twice, read once")
+    tell_inputs(notes)
     counts = run.counts
     if not counts.met:
         stop("the list on stdin is empty" if not notes.notes else "no inputs")

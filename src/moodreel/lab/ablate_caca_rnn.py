@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from moodreel import __version__
 from moodreel.errors import DataError, SettingsError
 from moodreel.lab import metrics
+from moodreel.lab.ablation.facts import list_facts
 from moodreel.lab.ablation.memory import tell_rates, train_at_rates
 from moodreel.lab.ablation.scores import read_truths
 from moodreel.lab.ablation.seed_report import Outline
@@ -46,7 +46,7 @@ from moodreel.lab.seed_study import (
     read_seed_study,
     run_seed_study,
 )
-from moodreel.lab.settings import Recipe, read_recipe, recipe_from_dict
+from moodreel.lab.settings import Recipe, choose_recipe
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.train_caca_rnn import fill_streams, load_streams, open_finder
 from moodreel.lab.weights import hash_tensors
@@ -135,7 +135,7 @@ def ablate_caca_rnn(
         SettingsError, DataError, BundleError: the command, the data or an extractor's bundle is wrong.
         MissingExtra: rows without keypoints, and no detector.
     """
-    recipe = read_recipe(options.recipe, "caca-rnn") if options.recipe else recipe_from_dict({}, "caca-rnn")
+    recipe = choose_recipe(options.recipe, "caca-rnn")
     model = recipe.model
     assert isinstance(model, CacaRnnSettings)
     rows = choose_rows(options.rows, model)
@@ -149,13 +149,7 @@ def ablate_caca_rnn(
         store = StreamCache(options.cache or options.out / "features", extractors, model, finder, with_maps)
         rates = options.rates or (recipe.train.learning_rate,)
         facts = {
-            "moodreel": __version__,
-            "system": "caca-rnn",
-            "name": manifest.name,
-            "manifest": str(options.data),
-            "sha256": manifest.digest,
-            "recipe": recipe.to_dict(),
-            "rates": list(rates),
+            **list_facts(manifest, options.data, recipe, rates),
             "extractors": hash_tensors(extractors.state_dict()),
             "faces": finder.name,
         }

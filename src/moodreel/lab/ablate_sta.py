@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from moodreel import __version__
 from moodreel.errors import DataError, SettingsError
 from moodreel.lab import metrics
+from moodreel.lab.ablation.facts import list_facts
 from moodreel.lab.ablation.memory import tell_rates, train_at_rates
 from moodreel.lab.ablation.seed_report import Outline
 from moodreel.lab.ablation.seed_scores import HeldOut, Metric, Ordering, SeedScores, Statistic, on_rows
@@ -34,9 +34,9 @@ from moodreel.lab.seed_study import (
     read_seed_study,
     run_seed_study,
 )
-from moodreel.lab.settings import Recipe, read_recipe, recipe_from_dict
+from moodreel.lab.settings import Recipe, choose_recipe
 from moodreel.lab.settings_sta import StaSettings
-from moodreel.lab.trace_metrics import score_traces
+from moodreel.lab.trace_metrics import join_traces, score_traces
 from moodreel.lab.trace_regions import Regions, mask_clip, score_regions
 from moodreel.types import Float32Array, FloatArray, IntArray
 
@@ -112,7 +112,7 @@ def ablate_sta(
         SettingsError, DataError: the command or the data is wrong.
         MissingExtra: rows without keypoints, and no detector.
     """
-    recipe = read_recipe(options.recipe, "sta") if options.recipe else recipe_from_dict({}, "sta")
+    recipe = choose_recipe(options.recipe, "sta")
     model = recipe.model
     assert isinstance(model, StaSettings)
     if model.head != "frame":
@@ -122,15 +122,7 @@ def ablate_sta(
     parts = {split: _traced(manifest, split) for split in ("train", "val", "test")}
     everything = [row for part in parts.values() for row in part]
     rates = options.rates or (recipe.train.learning_rate,)
-    facts = {
-        "moodreel": __version__,
-        "system": "sta",
-        "name": manifest.name,
-        "manifest": str(options.data),
-        "sha256": manifest.digest,
-        "recipe": recipe.to_dict(),
-        "rates": list(rates),
-    }
+    facts = list_facts(manifest, options.data, recipe, rates)
     options.out.mkdir(exist_ok=True)
     folder = options.cache or options.out / "features"
     cutter, failures = cut_faces(folder, model, everything, lambda done: progress(done, len(everything)))
@@ -246,25 +238,19 @@ class _Fitter:
         said = _ask(net, self.clips["test"])
         traces = join_windows(said.batches)
         shipped = [fitted.chain.apply(trace.times, trace.predicted) for trace in traces]
-        counts = [~np.isnan(trace.gold) for trace in traces]
+        gold = [trace.gold for trace in traces]
+        valence, known = join_traces(shipped, gold)
+        raw, _ = join_traces([trace.predicted for trace in traces], gold)
         arrays: Ticks = {
-            name: np.concatenate([np.asarray(v)[m] for v, m in zip(values, counts, strict=True)]).astype(
-                np.float32
-            )
-            for name, values in (
-                ("valence", shipped),
-                ("raw", [trace.predicted for trace in traces]),
-                ("gold", [trace.gold for trace in traces]),
-            )
+            name: values.astype(np.float32)
+            for name, values in (("valence", valence), ("raw", raw), ("gold", known))
         }
         whole = np.arange(len(arrays["gold"]))
         scores = {m.key: m.statistic(arrays, whole) for m in METRICS if m.statistic is not None}
         scores["ccc_validation"] = fitted.after.ccc
         if said.attention is not None:
             arrays |= self.test.look(said.attention)
-        chain = fitted.chain
-        facts["post"] = {"median_s": chain.median_s, "centre": chain.centre, "scale": chain.scale}
-        return Outcome(scores, arrays, facts)
+        return Outcome(scores, arrays, {**facts, "post": fitted.post})
 
     def _train(self, key: str, seed: int) -> tuple[TraceNetwork, dict[str, Any]]:
         train, held = self.clips["train"], self.clips["val"]

@@ -13,7 +13,7 @@ from moodreel.faces.detect import DetectorSettings
 from moodreel.lab import metrics
 from moodreel.lab.data.manifest import Row
 from moodreel.lab.data.traces import read_trace
-from moodreel.lab.trace_metrics import score_traces
+from moodreel.lab.trace_metrics import join_traces, score_traces
 from moodreel.lab.trace_regions import (
     RegionScores,
     find_faces,
@@ -25,6 +25,7 @@ from moodreel.media import open_media
 from moodreel.runtime.engine import Engine
 from moodreel.runtime.postprocess import PostProcess
 from moodreel.runtime.recognizer import DEFAULT_DETECTOR, Recognizer
+from moodreel.runtime.schema import Post
 from moodreel.runtime.trace import OK, TracePoint, trace_media
 from moodreel.runtime.trace_reader import TraceReader
 from moodreel.types import BoolArray, FloatArray, IntArray
@@ -99,13 +100,13 @@ def score_sta(recognizer: Recognizer, rows: Sequence[Row], known: bool) -> dict[
     return counts | _score(done, recognizer.info.training.get("target_mean"))
 
 
-def _trace(reader: TraceReader, row: Row, post: Any, target: str, known: bool) -> _Traced:
+def _trace(reader: TraceReader, row: Row, post: Post | None, target: str, known: bool) -> _Traced:
     assert row.trace is not None
     media = open_media(row.clip)
     points = list(trace_media(media, reader.make_tracer(media, keep_attention=known)))
     times = np.array([point.time for point in points])
     raw = np.array([np.nan if point.valence is None else point.valence for point in points])
-    chain = PostProcess() if post is None else PostProcess(post.median_s, post.centre, post.scale)
+    chain = PostProcess() if post is None else PostProcess(**vars(post))
     gold = read_trace(row.trace, target).at(times, 0.5 / reader.fps)
     found = np.array([point.status == OK for point in points])
     regions = _score_attention(reader, row, points) if known else []
@@ -126,9 +127,9 @@ def _score_attention(reader: TraceReader, row: Row, points: Sequence[TracePoint]
 
 def _score(done: Sequence[_Traced], mean: float | None) -> dict[str, Any]:
     counts = [each.found & ~np.isnan(each.gold) for each in done]
-    x = np.concatenate([each.shipped[m] for each, m in zip(done, counts, strict=True)])
-    raw = np.concatenate([each.raw[m] for each, m in zip(done, counts, strict=True)])
-    y = np.concatenate([each.gold[m] for each, m in zip(done, counts, strict=True)])
+    gold = [each.gold for each in done]
+    x, y = join_traces([each.shipped for each in done], gold, counts)
+    raw, _ = join_traces([each.raw for each in done], gold, counts)
     groups = [each.row.group for each, m in zip(done, counts, strict=True) for _ in range(int(m.sum()))]
     out: dict[str, Any] = {"ticks": len(y)}
     out["clips_without_a_face"] = sum(not each.found.any() for each in done)
@@ -144,10 +145,7 @@ def _score(done: Sequence[_Traced], mean: float | None) -> dict[str, Any]:
         out[f"{name}_interval"] = metrics.bootstrap_interval(statistic, groups, rounds=ROUNDS)
         out[f"{name}_raw"] = getattr(plain, name)
     stated = [~np.isnan(each.gold) & ~np.isnan(each.raw) for each in done]  # interpolated ticks too
-    everything = score_traces(
-        [each.shipped[m] for each, m in zip(done, stated, strict=True)],
-        [each.gold[m] for each, m in zip(done, stated, strict=True)],
-    )
+    everything = score_traces([each.shipped for each in done], gold, stated)
     out["face_share"] = len(y) / everything.count
     out |= {f"{name}_interpolated": getattr(everything, name) for name in ("ccc", "cc", "rmse")}
     if mean is not None:

@@ -52,6 +52,11 @@ class FittedPostProcess:
     before: TraceScores
     after: TraceScores
 
+    @property
+    def post(self) -> dict[str, float]:
+        """The chain as ``bundle.json`` states it, :class:`moodreel.runtime.schema.Post`; without a shift."""
+        return {"median_s": self.chain.median_s, "centre": self.chain.centre, "scale": self.chain.scale}
+
 
 def fit_postprocess(
     traces: Sequence[Trace],

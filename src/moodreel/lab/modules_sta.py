@@ -67,11 +67,10 @@ class StaModule(TrainModule):
         """
         mean, deviation = self.target
         fitted = fit_postprocess(self.validation_traces(), LIVE_MEDIANS)
-        chain = fitted.chain
         return {
             "target_mean": round(mean, 4),
             "target_deviation": round(deviation, 4),
-            "post": {"median_s": chain.median_s, "centre": chain.centre, "scale": chain.scale},
+            "post": fitted.post,
             "post_validation": {"ccc_without": fitted.before.ccc, "ccc_with": fitted.after.ccc},
         }
 

@@ -239,6 +239,15 @@ def read_recipe(path: Path, system: str | None = None) -> Recipe:
     return recipe_from_dict(values, system)
 
 
+def choose_recipe(path: Path | None, system: str) -> Recipe:
+    """The recipe of a file, or without one the defaults of the system's settings.
+
+    Raises:
+        SettingsError: as :func:`read_recipe`.
+    """
+    return read_recipe(path, system) if path is not None else recipe_from_dict({}, system)
+
+
 def _build(cls: type[T], prefix: str, values: Mapping[str, Any], base: T | None = None) -> T:
     require(isinstance(values, Mapping), prefix, values, "a table")
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]

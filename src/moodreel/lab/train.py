@@ -42,8 +42,8 @@ from moodreel.lab.settings import (
     KavanSettings,
     Recipe,
     TrainSettings,
+    choose_recipe,
     read_recipe,
-    recipe_from_dict,
 )
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.settings_sta import StaSettings
@@ -179,7 +179,7 @@ def _choose_recipe(system: str, recipe: Path | None, out: Path, resume: bool) ->
         return stored
     if (out / "last.ckpt").exists():
         raise DataError(f"{out}: holds a run already; --resume goes on with it, or choose another folder")
-    return read_recipe(recipe, system) if recipe is not None else recipe_from_dict({}, system)
+    return choose_recipe(recipe, system)
 
 
 def _check_leaks(manifests: Sequence[Manifest]) -> None:

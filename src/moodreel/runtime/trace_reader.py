@@ -79,8 +79,7 @@ class TraceReader:
         self.detector = None if detector is None else choose_detector(detector)
         self.fps = sampling.fps
         self.settings = settings or TraceSettings.of_window(sampling.limit or WINDOW)
-        post = None if raw else info.post
-        self.post = None if post is None else PostProcess(post.median_s, post.centre, post.scale)
+        self.post = None if raw or info.post is None else PostProcess(**vars(info.post))
         self._opened: Detector | None = None
         self._lock = Lock()  # a detector has state: one clip at a time
 

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from moodreel import __version__
 from moodreel.errors import DataError
+from moodreel.lab.data.manifest import Manifest
+from moodreel.lab.settings import Recipe
 
 FEATURES = "features"
 """Folder of stored features inside a study's: it may be there before the study is."""
+
+
+def list_facts(manifest: Manifest, path: Path, recipe: Recipe, rates: Sequence[float]) -> dict[str, Any]:
+    """What every number of a study over seeds depends on, but row and seed.
+
+    Args:
+        manifest: its data.
+        path: of the manifest, as it was named.
+        recipe: of all rows.
+        rates: learning rates that validation chooses from.
+    """
+    return {
+        "moodreel": __version__,
+        "system": recipe.system,
+        "name": manifest.name,
+        "manifest": str(path),
+        "sha256": manifest.digest,
+        "recipe": recipe.to_dict(),
+        "rates": list(rates),
+    }
 
 
 def refuse_change(
