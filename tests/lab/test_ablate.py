@@ -15,7 +15,7 @@ from moodreel.lab.ablation.fit import Fitted, Labels, Prediction, strongest_quad
 from moodreel.lab.ablation.folder import AblationOptions, choose_init, has_seen, read_study
 from moodreel.lab.ablation.report import write_report
 from moodreel.lab.ablation.rows import ACCURACY_ORDER, BY_KEY, NMSE_ORDER, ROWS, name_row, settings_of
-from moodreel.lab.ablation.scores import find_hidden, read_truths, score_attention, score_labels, score_order
+from moodreel.lab.ablation.scores import find_hidden, score_attention, score_labels, score_order
 from moodreel.lab.ablation.sheets import to_csv, to_markdown
 from moodreel.lab.ablation.tables import (
     compare,
@@ -27,6 +27,7 @@ from moodreel.lab.ablation.tables import (
 )
 from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
 from moodreel.lab.data.toon_programmes import ORDER_PAIRS
+from moodreel.lab.data.toon_truth import read_truths
 from moodreel.lab.protocols import Split, split_groups
 from moodreel.lab.settings import KavanSettings, recipe_from_dict
 from moodreel.media import write_gif

@@ -7,7 +7,7 @@ from PIL import Image
 from moodreel.emotions import EKMAN_7, GIFGIF_17, QUADRANT_OF, QUADRANTS
 from moodreel.errors import DataError, SettingsError
 from moodreel.faces.openpose import read_keypoints
-from moodreel.lab.data.adapters import export_emoji, export_fer2013, main
+from moodreel.lab.data.adapters import export_emoji, export_emoji_words, export_fer2013, main
 from moodreel.lab.data.clips import ClipDataset, WeightedSampler, check_readable, draw_weights
 from moodreel.lab.data.compose import (
     FRONTAL_FACE,
@@ -19,6 +19,7 @@ from moodreel.lab.data.compose import (
     read_still,
     write_clips,
 )
+from moodreel.lab.data.emoji_words import guess_scores
 from moodreel.lab.data.faces import BatchSampler, FaceDataset
 from moodreel.lab.data.labels import category_of, find_supervised, intensities_of, label_arrays
 from moodreel.lab.data.manifest import Row, read_manifest, split_by_group, write_manifest
@@ -219,6 +220,39 @@ class TestAdapters:
         with data("emoji/ratings.csv").open() as stream:
             joy = next(float(r["joy"]) for r in csv.DictReader(stream) if r["codepoint"] == "1f604")
         assert rows["1f604"].scores["happiness"] == pytest.approx(2 * joy - 1)
+
+    def test_emoji_words_are_for_training_and_for_unrated_emoji_alone(self, tmp_path, data):
+        source = tmp_path / "source"
+        (source / "lottie").mkdir(parents=True)
+        drawing = data("emoji/lottie/1f604.json").read_bytes()
+        names = {
+            "1f620": "angry",  # rated
+            "1f92c": "cursing",
+            "1f929": "star struck",  # its group is of the validation split
+            "1f92e": "vomit",  # of the test split
+            "1f44b_1f3fb": "wave",  # no word that is known
+        }
+        for name in names:
+            (source / "lottie" / f"{name}.json").write_bytes(drawing)
+        lines = [f"{code},{tags},1" for code, tags in names.items()]
+        (source / "names.csv").write_text("\n".join(["codepoint,tags,popularity", *lines]))
+        (source / "ratings.csv").write_text("codepoint,name,joy\n1f620,angry face,0\n")
+        rows = export_emoji_words(source, tmp_path / "out")
+        assert [(row.clip.stem, row.split) for row in rows] == [("1f92c", "train")]
+        assert rows[0].scores == guess_scores("cursing")
+
+    def test_words_of_a_name(self):
+        assert guess_scores("robot") == {}
+        angry = guess_scores("Angry face")
+        assert angry == {
+            "anger": 0.9, "disgust": 0.0, "fear": -0.8, "happiness": -1.0, "sadness": -0.6, "surprise": -0.8
+        }  # fmt: skip
+        # a phrase counts once, not also by its words; two words give their mean
+        assert guess_scores("money face") != guess_scores("face")
+        both = guess_scores("happy cry")
+        assert both["happiness"] == pytest.approx((2 * 0.75 - 1 - 1) / 2)
+        assert both["sadness"] == pytest.approx((-1 + 2 * 0.95 - 1) / 2)
+        assert guess_scores("smiles") == {}  # whole words only
 
 
 class TestCompose:

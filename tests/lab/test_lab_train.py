@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 from moodreel.emotions import EKMAN_7
 from moodreel.errors import BundleError, DataError, SettingsError
 from moodreel.lab import metrics
+from moodreel.lab.calibrate import fold_temperature
 from moodreel.lab.data.manifest import Row, write_manifest
 from moodreel.lab.evaluate import evaluate
 from moodreel.lab.export import export
 from moodreel.lab.layers.backbones import ResNet50Backbone, build_backbone
 from moodreel.lab.models.kavan import Kavan
-from moodreel.lab.networks import build_graph, example_input, load_bundle, load_run
+from moodreel.lab.networks import OUTPUTS, build_graph, example_input, load_bundle, load_run
 from moodreel.lab.settings import recipe_from_dict
 from moodreel.lab.train import train
 from moodreel.lab.weights import hash_tensors, read_bundle_weights, start_from
@@ -168,6 +169,19 @@ def test_bundle_equals_torch_on_other_batch_sizes(run, bundle):
             np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-4)
 
 
+def test_confidence_is_scaled_by_the_temperature_that_validation_asked_for(run, bundle):
+    recipe, net = load_run(run)
+    temperature = json.loads((run / "best.json").read_text())["temperature"]["classify"]
+    assert abs(temperature - 1) > 0.02  # else this says nothing
+    place = OUTPUTS[recipe.system].index("probabilities")
+    frames = example_input(recipe, 4)
+    with torch.no_grad():
+        before = build_graph(net).eval()(frames)[place].double()
+        after = build_graph(load_bundle(read_bundle(str(bundle)))[1]).eval()(frames)[place].double()
+    expected = torch.softmax(before.log() / temperature, dim=-1)
+    torch.testing.assert_close(after, expected, atol=2e-3, rtol=0)  # weights are rounded to half precision
+
+
 def test_bundle_says_what_it_is(run, bundle, manifest):
     info = load(bundle).info
     system = load_run(run)[0].system
@@ -237,6 +251,7 @@ def test_evaluate_counts_what_cannot_be_read(bundle, manifest, tmp_path):
 
 def test_a_bundle_holds_each_weight_once(run, bundle):
     _, net = load_run(run)
+    fold_temperature(net.classify, json.loads((run / "best.json").read_text())["temperature"]["classify"])
     stored = read_bundle_weights(read_bundle(str(bundle)))
     for name, value in net.state_dict().items():
         rounded = value.half().float() if value.is_floating_point() else value

@@ -41,9 +41,7 @@ from moodreel.lab.ablation.folder import (
 )
 from moodreel.lab.ablation.rows import BY_KEY, ROWS, WITHHELD, AblationRow, settings_of
 from moodreel.lab.ablation.scores import (
-    ToonTruth,
     find_hidden,
-    read_truths,
     score_attention,
     score_labels,
     score_order,
@@ -51,6 +49,7 @@ from moodreel.lab.ablation.scores import (
 from moodreel.lab.data.cached import CachedClips, FeatureCache
 from moodreel.lab.data.labels import category_of, intensities_of
 from moodreel.lab.data.manifest import Manifest, read_manifest
+from moodreel.lab.data.toon_truth import ToonTruth, read_truths
 from moodreel.lab.models.baselines import FaceFinder, KeypointFaces, PictureCache
 from moodreel.lab.protocols import Split, split_groups
 from moodreel.lab.settings import Recipe

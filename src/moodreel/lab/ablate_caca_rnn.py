@@ -20,7 +20,6 @@ from moodreel.errors import DataError, SettingsError
 from moodreel.lab import metrics
 from moodreel.lab.ablation.facts import list_facts
 from moodreel.lab.ablation.memory import tell_rates, train_at_rates
-from moodreel.lab.ablation.scores import read_truths
 from moodreel.lab.ablation.seed_report import Outline
 from moodreel.lab.ablation.seed_scores import (
     HeldOut,
@@ -33,6 +32,7 @@ from moodreel.lab.ablation.seed_scores import (
 from moodreel.lab.data.labels import class_of
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.data.streams import StreamCache, StreamClips
+from moodreel.lab.data.toon_truth import read_truths
 from moodreel.lab.ensemble import fit_ensemble
 from moodreel.lab.models.caca_rnn import build_caca_rnn
 from moodreel.lab.models.caca_rnn_system import Extractors, start_extractors

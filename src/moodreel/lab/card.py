@@ -52,6 +52,10 @@ SOURCES = {
         "Google Noto animated emoji (CC BY 4.0), drawn from Lottie, with the human ratings of EmoTag1200 "
         "(MIT). Test: code points that were in no other split. Few rated emoji: scores are uncertain."
     ),
+    "emoji_words": (
+        "More of the same emoji, which nobody rated, with what the words of their names say, read by us "
+        "(`moodreel/lab/data/emoji_words.py`). Weak labels, for training only."
+    ),
 }
 """What is known of the data sets that our adapters read, by manifest name; others are named only."""
 
@@ -80,6 +84,10 @@ def write_card(info: BundleInfo) -> str:
         lines += ["", *_say_classes(info)]
     elif info.system == "sta":
         lines += ["", *_say_post(info)]
+    temperatures = info.training.get("temperature")
+    if temperatures:
+        values = ", ".join(f"{layer} {value:.3f}" for layer, value in temperatures.items())
+        lines += ["", f"Confidence is scaled by temperatures fitted on validation: {values}."]
     train = recipe["train"]
     start = info.training.get("start")
     if start is not None:
@@ -98,6 +106,12 @@ def write_card(info: BundleInfo) -> str:
         lines += [f"{name}: not measured, {reason}.", ""]
     if not info.scores:
         lines += ["Not measured.", ""]
+    if any("calibration_error" in scores for scores in measured.values()):
+        lines += [
+            "Calibration error: mean gap between confidence and accuracy over ten bins of confidence; by "
+            "chance: what as many files show when every confidence is right.",
+            "",
+        ]
     for name, scores in measured.items():
         lines += _score_section(name, scores)
         if "smile_rises" in scores:
@@ -224,6 +238,8 @@ def _score_section(name: str, scores: Mapping[str, Any]) -> list[str]:
             f"from the most common one; the means are over {', '.join(scores['mean_over']) or 'none'}.",
             "",
         ]
+    for kind, parts in scores.get("slices", {}).items():
+        lines += _slice_table(kind, parts)
     if "confusion" in scores:
         lines += ["Row: true class, column: predicted class.", ""]
         names = list(scores["f1"])
@@ -233,6 +249,17 @@ def _score_section(name: str, scores: Mapping[str, Any]) -> list[str]:
             lines.append(f"| {name} | {cells} | {_format(scores['f1'][name])} |")
         lines.append("")
     return lines
+
+
+def _slice_table(kind: str, parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    columns = list(dict.fromkeys(key for row in parts.values() for key in row))
+    lines = [f"| {kind} | " + " | ".join(c.replace("_", " ") for c in columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    lines += [
+        f"| {part} | " + " | ".join(_format(row.get(c)) for c in columns) + " |"
+        for part, row in parts.items()
+    ]
+    return [*lines, ""]
 
 
 def _format(value: float | None) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from moodreel.emotions import EKMAN_7, EKMAN_TO_GIFGIF, GIFGIF_17, MEC_8, QUADRANTS, VOCABULARIES
 from moodreel.errors import DataError
@@ -21,6 +21,7 @@ from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.evaluate_sta import score_sta
 from moodreel.lab.losses import ranking_errors
 from moodreel.lab.pointing import score_pointing
+from moodreel.lab.slices import slice_rows
 from moodreel.media import frames_showing, open_media
 from moodreel.runtime.recognizer import Recognizer, load
 from moodreel.runtime.schema import BundleInfo
@@ -36,6 +37,12 @@ LOOK_FOR_FACES = ("caca-rnn",)
 
 SMALL = 0.25
 """A face whose box fills at most this share of the frame is small."""
+
+INTERVAL_ROUNDS = 200
+"""Resamplings behind an interval; five times as many for accuracy, which costs little."""
+
+SLICE_SCORES = ("mean_spearman", "accuracy", "map", "quadrant_accuracy", "pointing", "pointing_chance")
+"""Scores that are given for parts of a split."""
 
 ENOUGH = 30
 """A class with fewer rows than this is listed, but not part of the macro-F1."""
@@ -62,7 +69,6 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test") -> dict[str
     recognizer = open_target(target)
     if recognizer.info.system == "sta":
         return _evaluate_traces(recognizer, data, split)
-    score = SCORERS[recognizer.info.system]
     scores: dict[str, Any] = {}
     for manifest in map(read_manifest, data):
         rows = list(manifest.rows) if split == "all" else manifest.select(split)
@@ -70,11 +76,11 @@ def evaluate(target: str, data: Sequence[Path], split: str = "test") -> dict[str
         pairs = predict_rows(recognizer, rows)
         if not pairs:
             raise DataError(f"{manifest.path}: none of the {len(rows)} clips could be read")
-        scores[name] = _count(rows, pairs) | score(recognizer.info, pairs)
+        scores[name] = _count(rows, pairs) | _score(recognizer.info, manifest, pairs)
         known = [row for row in rows if row.keypoints is not None]
         if known and recognizer.info.system in LOOK_FOR_FACES:
             pairs = predict_known(recognizer, known)
-            scores[f"{name}, faces known"] = _count(known, pairs) | score(recognizer.info, pairs)
+            scores[f"{name}, faces known"] = _count(known, pairs) | _score(recognizer.info, manifest, pairs)
     return scores
 
 
@@ -88,6 +94,22 @@ def _evaluate_traces(recognizer: Recognizer, data: Sequence[Path], split: str) -
         if any(row.keypoints is not None and row.trace is not None for row in rows):
             scores[f"{name}, faces known"] = score_sta(recognizer, rows, known=True)
     return scores
+
+
+def _score(info: BundleInfo, manifest: Manifest, pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+    """Scores of the rows, and the main ones of their parts."""
+    score = SCORERS[info.system]
+    scores = score(info, pairs, INTERVAL_ROUNDS)
+    slices: dict[str, dict[str, Any]] = {}
+    for kind, parts in slice_rows(manifest.path, [row for row, _ in pairs]).items():
+        for part, places in parts.items():
+            try:
+                some = score(info, [pairs[k] for k in places], 0)
+            except DataError:  # none of these rows is labelled
+                continue
+            main = {key: some[key] for key in SLICE_SCORES if key in some}
+            slices.setdefault(kind, {})[part] = {"clips": len(places)} | main
+    return scores | ({"slices": slices} if slices else {})
 
 
 def _count(rows: Sequence[Row], pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
@@ -133,21 +155,25 @@ def name_manifest(manifest: Manifest, taken: Container[str]) -> str:
     return str(manifest.path) if manifest.name in taken else manifest.name
 
 
-def _score_face(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+def _score_face(info: BundleInfo, pairs: Sequence[tuple[Row, Result]], rounds: int) -> dict[str, Any]:
     pairs = [(row, r) for row, r in pairs if "ekman" in row.labels]
     if not pairs:
         raise DataError("no row with label_ekman to score a face bundle on")
     predicted = np.array([EKMAN_7.index(str(r.category)) for _, r in pairs])
     confidence = [r.confidence or 0.0 for _, r in pairs]
-    return _score_classes(predicted, pairs) | {
-        "calibration_error": metrics.expected_calibration_error(
-            confidence, predicted == [EKMAN_7.index(row.labels["ekman"]) for row, _ in pairs]
-        )
+    right = predicted == [EKMAN_7.index(row.labels["ekman"]) for row, _ in pairs]
+    return _score_classes(predicted, pairs, rounds) | _score_confidence(confidence, right)
+
+
+def _score_confidence(confidence: ArrayLike, right: ArrayLike) -> dict[str, float]:
+    return {
+        "calibration_error": metrics.expected_calibration_error(confidence, right),
+        "calibration_error_by_chance": metrics.calibration_floor(confidence),
     }
 
 
 def _score_classes(
-    predicted: np.ndarray, pairs: Sequence[tuple[Row, Result]], vocabulary: str = "ekman"
+    predicted: np.ndarray, pairs: Sequence[tuple[Row, Result]], rounds: int, vocabulary: str = "ekman"
 ) -> dict[str, Any]:
     """Classes of a vocabulary: accuracy with an interval over groups, F1, confusion matrix."""
     names = VOCABULARIES[vocabulary]
@@ -160,7 +186,7 @@ def _score_classes(
     recall = matrix.diagonal() / np.maximum(matrix.sum(axis=1), 1)
     return {
         "accuracy": metrics.accuracy(predicted, label),
-        "accuracy_interval": metrics.bootstrap_interval(lambda i: float(right[i].mean()), groups),
+        **_bootstrap("accuracy", lambda i: float(right[i].mean()), groups, 5 * rounds),
         "macro_f1": metrics.macro_f1(predicted, label, count, ENOUGH),
         "mean_recall": float(recall[matrix.sum(axis=1) > 0].mean()),
         "f1": {name: _number(f1[k]) for k, name in enumerate(names)},
@@ -169,7 +195,16 @@ def _score_classes(
     }
 
 
-def _score_caca_rnn(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+def _bootstrap(
+    name: str, statistic: Callable[[Indices], float], groups: Sequence[str], rounds: int
+) -> dict[str, tuple[float, float]]:
+    """``name_interval``; nothing where no rounds are asked for."""
+    if not rounds:
+        return {}
+    return {f"{name}_interval": metrics.bootstrap_interval(statistic, groups, rounds=rounds)}
+
+
+def _score_caca_rnn(info: BundleInfo, pairs: Sequence[tuple[Row, Result]], rounds: int) -> dict[str, Any]:
     """mAP, accuracy and UAR over the classes of MEC, and how far faces were found.
 
     Of clips whose class nothing supervised, none is scored.
@@ -184,17 +219,15 @@ def _score_caca_rnn(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> di
     groups = [row.group for row, _ in pairs]
     return {
         "map": metrics.mean_average_precision(given, label),
-        "map_interval": metrics.bootstrap_interval(
-            lambda i: metrics.mean_average_precision(given[i], label[i]), groups, rounds=200
-        ),
-        **_score_classes(given.argmax(axis=1), pairs, "mec"),
-        "calibration_error": metrics.expected_calibration_error(given.max(axis=1), right),
+        **_bootstrap("map", lambda i: metrics.mean_average_precision(given[i], label[i]), groups, rounds),
+        **_score_classes(given.argmax(axis=1), pairs, rounds, "mec"),
+        **_score_confidence(given.max(axis=1), right),
         "clips_with_a_face": sum(scene.face is not None for scene in scenes),
         "face_share": float(np.mean([scene.share for scene in scenes])),
     }
 
 
-def _score_kavan(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> dict[str, Any]:
+def _score_kavan(info: BundleInfo, pairs: Sequence[tuple[Row, Result]], rounds: int) -> dict[str, Any]:
     """Intensities per emotion and on average, Eq. 11, quadrants; seven classes where rows have them.
 
     An emotion is part of the averages when at least ``ENOUGH_OTHER`` of its targets differ from the most
@@ -239,7 +272,7 @@ def _score_kavan(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> dict[
     out: dict[str, Any] = {"mean_over": chosen}
     if chosen:
         out["mean_spearman"] = mean_spearman(np.arange(len(pairs)))
-        out["mean_spearman_interval"] = metrics.bootstrap_interval(mean_spearman, groups, rounds=200)
+        out |= _bootstrap("mean_spearman", mean_spearman, groups, rounds)
     for key in ("concordance", "nmse", "nmse_of_training_mean"):
         values = [scores[name][key] for name in chosen]
         if values and None not in values:
@@ -251,10 +284,10 @@ def _score_kavan(info: BundleInfo, pairs: Sequence[tuple[Row, Result]]) -> dict[
         confidence = [r.confidence or 0.0 for _, r in labelled]
         out["quadrant_accuracy"] = float(right.mean())
         out["quadrant_clips"] = len(labelled)
-        out["calibration_error"] = metrics.expected_calibration_error(confidence, right)
+        out |= _score_confidence(confidence, right)
     faces = [(row, r) for row, r in pairs if "ekman" in row.labels]
     if faces:
-        out |= _score_classes(np.array([strongest_class(r) for _, r in faces]), faces)
+        out |= _score_classes(np.array([strongest_class(r) for _, r in faces]), faces, rounds)
     return out | _score_attention(pairs) | {"emotions": scores}
 
 

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnx
 import torch
@@ -23,6 +23,7 @@ from torch import nn
 from moodreel import __version__
 from moodreel.emotions import GIFGIF_17, QUADRANTS
 from moodreel.errors import BundleError
+from moodreel.lab.calibrate import fold_temperature
 from moodreel.lab.card import SOURCES, write_card
 from moodreel.lab.data.manifest import read_manifest
 from moodreel.lab.evaluate import evaluate
@@ -71,6 +72,8 @@ def export(run: Path, out: Path, score: bool = True) -> None:
         raise BundleError(f"{out}: exists and is no bundle; choose another folder")
     recipe, net = load_run(run)
     data, start, best = read_run_data(run), read_run_start(run), read_run_best(run)
+    for layer, temperature in best.get("temperature", {}).items():
+        fold_temperature(cast(nn.Linear, net.get_submodule(layer)), temperature)
     _round_weights(net)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:

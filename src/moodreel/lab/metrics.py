@@ -161,6 +161,20 @@ def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: 
     return float(sum(gaps))
 
 
+def calibration_floor(confidence: ArrayLike, bins: int = 10, rounds: int = 200, seed: int = 0) -> float:
+    """The calibration error that as many rows show by chance, were every confidence right; NaN for none.
+
+    Args:
+        confidence: [n] in [0, 1].
+        bins: as of :func:`expected_calibration_error`.
+        rounds: draws of outcomes; their mean error is the floor.
+        seed: of the draws.
+    """
+    confidence = np.asarray(confidence, float)
+    draws = np.random.default_rng(seed).random((rounds, len(confidence))) < confidence
+    return float(np.mean([expected_calibration_error(confidence, draw, bins) for draw in draws]))
+
+
 def bootstrap_interval(
     statistic: Callable[[NDArray[np.int64]], float],
     groups: ArrayLike,

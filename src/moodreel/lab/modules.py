@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from moodreel.emotions import EKMAN_7, GIFGIF_17
 from moodreel.lab import metrics
+from moodreel.lab.calibrate import fit_temperature
 from moodreel.lab.data.clips import Batch
 from moodreel.lab.losses import (
     category_loss,
@@ -153,6 +154,11 @@ class FaceModule(TrainModule):
         f1 = metrics.macro_f1(logits.argmax(1), labels, len(EKMAN_7))
         return {"accuracy": accuracy, "macro_f1": f1, "score": (accuracy + f1) / 2}
 
+    def facts(self) -> dict[str, Any]:
+        """The temperature of the classes, fitted on validation; layer -> T."""
+        logits, labels = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        return {"temperature": {"classify": round(fit_temperature(logits, labels), 4)}}
+
 
 class KavanModule(TrainModule):
     """Trains :class:`Kavan` with Eq. 9 and 12; each loss is logged alone.
@@ -204,10 +210,18 @@ class KavanModule(TrainModule):
         return loss
 
     def facts(self) -> dict[str, Any]:
-        """Mean target of each supervised emotion: what a model that learnt nothing else would say."""
+        """Mean target of each supervised emotion (what a model that learnt nothing else would say), and the
+        temperature of the quadrants, fitted on validation; layer -> T.
+        """
         known = self.net.supervised_emotions.tolist()
         means = zip(GIFGIF_17, self.mean.tolist(), known, strict=True)
-        return {"target_mean": {name: round(mean, 4) for name, mean, is_known in means if is_known}}
+        logits, category = (torch.cat([kept[name] for kept in self._seen]) for name in ("logits", "category"))
+        labelled = category >= 0
+        temperature = fit_temperature(logits[labelled], category[labelled])
+        return {
+            "target_mean": {name: round(mean, 4) for name, mean, is_known in means if is_known},
+            "temperature": {"classify": round(temperature, 4)},
+        }
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the last epoch."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moodreel.lab import metrics
+from moodreel.lab.calibrate import fit_temperature
 from moodreel.lab.data.streams import Batch, pick
 from moodreel.lab.models.caca_rnn import CacaRnn
 from moodreel.lab.models.caca_rnn_system import CacaRnnSystem
@@ -62,6 +63,7 @@ class CacaRnnModule(TrainModule):
         """Keeps probabilities and labels."""
         networks = self._list_networks()
         kept = {"label": batch["label"], "main": predict_batch([net for _, net in networks], batch)}
+        kept["read"] = readable(networks[0][1], batch)
         if len(networks) > 1:
             kept["fallback"] = predict_batch([networks[1][1]], batch, every=True)
         self._seen.append({name: value.cpu() for name, value in kept.items()})
@@ -81,6 +83,21 @@ class CacaRnnModule(TrainModule):
             scores["score"] = (scores["score"] + (alone["map"] + alone["accuracy"]) / 2) / 2
             scores |= {f"fallback_{name}": value for name, value in alone.items()}
         return scores
+
+    def facts(self) -> dict[str, Any]:
+        """Temperatures of a system's two networks, each fitted on the clips it can read; layer -> T."""
+        if not isinstance(self.net, CacaRnnSystem):
+            return {}
+        seen = {name: torch.cat([kept[name] for kept in self._seen]) for name in self._seen[0]}
+        known = seen["label"] >= 0
+        temperature = {}
+        for layer, name, rows in (
+            ("rnn.classify", "main", known & seen["read"]),
+            ("fallback.classify", "fallback", known),
+        ):
+            logits = seen[name][rows].log()  # of probabilities: a constant off, which no softmax sees
+            temperature[layer] = round(fit_temperature(logits, seen["label"][rows]), 4)
+        return {"temperature": temperature}
 
 
 def score_classes(probabilities: Any, label: Any) -> dict[str, float]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from moodreel.emotions import GIFGIF_17
-from moodreel.errors import DataError, SettingsError
+from moodreel.errors import SettingsError
 from moodreel.lab import metrics
 from moodreel.lab.ablation.fit import Labels, Prediction
 from moodreel.lab.data.manifest import Row, split_by_group
-from moodreel.lab.data.toon import is_toon
 from moodreel.lab.data.toon_programmes import ORDER_PAIRS
+from moodreel.lab.data.toon_truth import ToonTruth
 from moodreel.lab.evaluate import ENOUGH_OTHER
 from moodreel.lab.pointing import score_pointing
 from moodreel.lab.protocols import Indices
@@ -25,42 +22,6 @@ from moodreel.types import BoolArray, Float32Array, FloatArray
 
 PAIRS = tuple((a.partition(":")[0], b.partition(":")[0]) for a, b in ORDER_PAIRS)
 """Emotions of which toon has programmes that only the order of the frames tells apart."""
-
-
-@dataclass(frozen=True)
-class ToonTruth:
-    """What only a toon set knows of a clip.
-
-    Attributes:
-        style: how it is drawn.
-        programme: what is acted; "" for a neutral face or nobody.
-        decides: of a set with context: "face", "scene" or "both"; "" of any other.
-    """
-
-    style: str
-    programme: str
-    decides: str = ""
-
-
-def read_truths(manifest: Path, rows: Sequence[Row]) -> list[ToonTruth] | None:
-    """Style and programme of each clip of a toon set; None for any other data.
-
-    Raises:
-        DataError: the set has lost a file.
-    """
-    folder = manifest.resolve().parent
-    if not is_toon(folder):
-        return None
-    truths = []
-    for row in rows:
-        path = folder / "truth" / f"{row.clip.stem}.json"
-        try:
-            content = json.loads(path.read_text("utf-8"))
-            decides = str(content.get("decides", ""))
-            truths.append(ToonTruth(str(content["style"]), str(content["programme"] or ""), decides))
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{path}: no readable truth of a toon clip: {error}") from error
-    return truths
 
 
 def find_hidden(withhold: str, rows: Sequence[Row], truths: Sequence[ToonTruth] | None) -> BoolArray:

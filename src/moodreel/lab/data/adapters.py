@@ -13,7 +13,7 @@ import hashlib
 import io
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from PIL import Image
 
 from moodreel.emotions import EMOTAG_TO_GIFGIF
 from moodreel.errors import DataError, MissingExtra, MoodreelError
+from moodreel.lab.data.emoji_words import guess_scores
 from moodreel.lab.data.manifest import Row, split_by_group, write_manifest
 
 HEARTS = ("1f499", "1f49a", "1f49b", "1f49c", "1f5a4", "1f90d", "1f90e", "1f9e1", "2764")
@@ -86,23 +87,46 @@ def export_emoji(source: Path, out: Path) -> list[Row]:
     validation.
     """
     ratings = {}
-    with (source / "ratings.csv").open(newline="", encoding="utf-8") as stream:
-        for record in csv.DictReader(stream):
-            ratings[record["codepoint"]] = {
-                ours: 2 * float(record[theirs]) - 1
-                for theirs, ours in EMOTAG_TO_GIFGIF.items()
-                if record[theirs] != ""
-            }
+    for record in _read_csv(source / "ratings.csv"):
+        ratings[record["codepoint"]] = {
+            ours: 2 * float(record[theirs]) - 1
+            for theirs, ours in EMOTAG_TO_GIFGIF.items()
+            if record[theirs] != ""
+        }
     rows = []
-    for lottie in sorted((source / "lottie").glob("*.json")):
-        base = re.sub(r"_1f3f[b-f]", "", lottie.stem)
+    for lottie, group, split in _list_emoji(source):
         clip = out / "emoji" / f"{lottie.stem}.webp"
         _render_lottie(lottie, clip)
-        base = base.removesuffix("_fe0f")
-        group = f"emoji:{LOOK_ALIKES.get(base, base)}"
-        scores = ratings.get(lottie.stem, {})
-        rows.append(Row(clip, group, split_by_group(group, val=0.10, test=0.30), scores=scores))
+        rows.append(Row(clip, group, split, scores=ratings.get(lottie.stem, {})))
     return rows
+
+
+def export_emoji_words(source: Path, out: Path) -> list[Row]:
+    """Emoji that nobody rated, with what the words of their names say: weak labels, for training alone.
+
+    Drawings, groups and splits are those of :func:`export_emoji`; only those of its training split whose name
+    has a known word (:mod:`moodreel.lab.data.emoji_words`).
+    """
+    names, rated = (
+        {record["codepoint"]: record[column] for record in _read_csv(source / file)}
+        for file, column in (("names.csv", "tags"), ("ratings.csv", "joy"))
+    )
+    rows = []
+    for lottie, group, split in _list_emoji(source):
+        scores = guess_scores(names.get(lottie.stem, ""))
+        if split == "train" and scores and not rated.get(lottie.stem):
+            clip = out / "emoji" / f"{lottie.stem}.webp"
+            _render_lottie(lottie, clip)
+            rows.append(Row(clip, group, split, scores=scores))
+    return rows
+
+
+def _list_emoji(source: Path) -> Iterator[tuple[Path, str, str]]:
+    """Drawing, group and split of each emoji, in the order of their names."""
+    for lottie in sorted((source / "lottie").glob("*.json")):
+        base = re.sub(r"_1f3f[b-f]", "", lottie.stem).removesuffix("_fe0f")
+        group = f"emoji:{LOOK_ALIKES.get(base, base)}"
+        yield lottie, group, split_by_group(group, val=0.10, test=0.30)
 
 
 def _render_lottie(lottie: Path, out: Path) -> None:
@@ -139,6 +163,11 @@ def _read_records(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     return records
 
 
+def _read_csv(path: Path) -> Iterator[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        yield from csv.DictReader(stream)
+
+
 def _digest_pixels(picture: bytes) -> str:
     """sha256 of the decoded pixels (hex): equal for copies that were stored anew without loss."""
     with Image.open(io.BytesIO(picture)) as image:
@@ -153,6 +182,7 @@ def _write(path: Path, content: bytes) -> Path:
 
 ADAPTERS: Mapping[str, Callable[[Path, Path], list[Row]]] = {
     "emoji": export_emoji,
+    "emoji_words": export_emoji_words,
     "fer2013": export_fer2013,
     "stills": export_stills,
 }
