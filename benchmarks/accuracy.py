@@ -204,7 +204,7 @@ def draw_curves(logs: list[Path]) -> None:
             label=log.stem,
         )
     axes.set_xlabel("epoch")
-    axes.set_ylabel("validation score that chooses the weights")
+    axes.set_ylabel("validation score")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, ncols=2)
     figure.savefig(FIGURE, metadata={"Software": None})
