@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,14 @@ def test_every_equation_is_in_its_table(page, last):
         for number in re.findall(r"\d+", row[1].partition(":")[0])
     }
     assert numbers == set(range(1, last + 1))
+
+
+def test_the_picture_of_the_house_is_that_of_the_imports():
+    """``python tools/architecture.py`` writes it anew."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "architecture.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_the_checks_find():
