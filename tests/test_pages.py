@@ -66,7 +66,7 @@ def test_own_labels(toons, tmp_path):
         # a handful of clips fills no batch of 16, and one pass shows that the lines work
         recipe = tmp_path / "recipes" / "own.toml"
         recipe.write_text(
-            recipe.read_text().replace("batch = 16", "batch = 4").replace("epochs = 10", "epochs = 1")
+            recipe.read_text().replace("batch = 16", "batch = 4").replace("epochs = 12", "epochs = 1")
         )
         run_page(commands, tmp_path)
     table = pq.read_table(tmp_path / "moods.parquet").to_pydict()
@@ -86,3 +86,27 @@ def test_notebook():
     shown = [kind for cell in done.cells for out in cell.get("outputs", []) for kind in out.get("data", {})]
     assert shown.count("image/png") == 3
     assert shown.count("image/gif") == 1
+
+
+def test_a_table_opens_elsewhere(tmp_path, monkeypatch):
+    """The lines of formats.md, word for word."""
+    for name in ("pandas", "polars", "duckdb", "datasets"):
+        pytest.importorskip(name)
+    import datasets
+    import duckdb
+    import pandas
+    import polars
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    run_page(f"moodreel predict '{ROOT / 'examples'}' --out moods.parquet", tmp_path)
+    page = (ROOT / "docs" / "formats.md").read_text("utf-8")
+    lines = re.search(r"opens in one line elsewhere:\n\n```python\n(.*?)```", page, re.DOTALL)[1].splitlines()
+    modules = {"pandas": pandas, "polars": polars, "duckdb": duckdb, "datasets": datasets}
+    opened = {line.partition(".")[0]: eval(line, modules) for line in lines}
+    count = len(list((ROOT / "examples").glob("*.gif")))
+    assert len(opened["pandas"]) == len(opened["polars"]) == count
+    assert opened["pandas"]["happiness"].dtype == "float64"
+    happy = [(row["path"], row["happiness"]) for row in opened["polars"].to_dicts() if row["happiness"] > 0]
+    assert opened["duckdb"].fetchall() == happy
+    assert opened["datasets"]["train"].num_rows == count

@@ -20,6 +20,7 @@ from moodreel.lab.evaluate import evaluate
 from moodreel.lab.export import export
 from moodreel.lab.layers.backbones import ResNet50Backbone, build_backbone
 from moodreel.lab.models.kavan import Kavan
+from moodreel.lab.modules import FaceModule
 from moodreel.lab.networks import OUTPUTS, build_graph, example_input, load_bundle, load_run
 from moodreel.lab.settings import recipe_from_dict
 from moodreel.lab.train import train
@@ -97,6 +98,15 @@ def test_interrupted_run_resumes_to_the_same_weights(run, manifest, tmp_path, mo
     ):
         assert mine[0] == theirs[0]
         torch.testing.assert_close(mine[1], theirs[1], msg=mine[0])
+
+
+def test_the_last_weights_are_kept_where_that_is_asked_for(manifest, tmp_path, monkeypatch):
+    recipe = write_recipe(tmp_path / "recipe.toml", "face", epochs=3, keep_by="last")
+    scores = iter([0.5, 0.9, 0.1])
+    real = FaceModule.validation_scores
+    monkeypatch.setattr(FaceModule, "validation_scores", lambda self: real(self) | {"score": next(scores)})
+    train("face", [manifest], tmp_path / "run", recipe)
+    assert json.loads((tmp_path / "run" / "best.json").read_text())["epoch"] == 2
 
 
 def test_resume_refuses_what_does_not_fit(run, manifest, tmp_path):

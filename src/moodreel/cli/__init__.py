@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from moodreel.cli import doctor, faces, lab, large, ratings, study, trace, votes
+from moodreel.cli import doctor, faces, hub, lab, large, ratings, study, trace, votes
 from moodreel.cli.console import (
     FAILED,
     PIPE_CLOSED,
@@ -353,6 +353,7 @@ for verb in (
     lab.evaluate,
     study.ablate,
     lab.export,
+    hub.push,
     doctor.doctor,
 ):
     app.command()(verb)

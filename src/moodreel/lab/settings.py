@@ -47,7 +47,8 @@ class TrainSettings:
     """How much of an epoch each manifest gives, in the order of --data (kavan); empty: by its rows."""
     keep_by: str = "score"
     """What the kept weights were best at on validation: "score", the system's own (kavan: concordance; face:
-    accuracy and F1), or "nmse" (kavan: L_RG, with the training targets' variance)."""
+    accuracy and F1), "nmse" (kavan: L_RG, with the training targets' variance), or "last": nothing, the last
+    epoch's weights (where validation is too small to choose by)."""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
@@ -65,7 +66,8 @@ class TrainSettings:
         require(
             good and (not self.shares or sum(self.shares) > 0), "train.shares", self.shares, "numbers >= 0"
         )
-        require(self.keep_by in ("score", "nmse"), "train.keep_by", self.keep_by, "'score' or 'nmse'")
+        kept = ("score", "nmse", "last")
+        require(self.keep_by in kept, "train.keep_by", self.keep_by, "'score', 'nmse' or 'last'")
 
 
 @dataclass(frozen=True)
@@ -178,10 +180,9 @@ class Recipe:
     """Settings of the training."""
 
     def __post_init__(self) -> None:
-        allowed = ("score", "nmse") if isinstance(self.model, KavanSettings) else ("score",)
-        require(
-            self.train.keep_by in allowed, "train.keep_by", self.train.keep_by, f"'score', of {self.system}"
-        )
+        kept = self.train.keep_by
+        allowed = kept != "nmse" or isinstance(self.model, KavanSettings)
+        require(allowed, "train.keep_by", kept, f"'score' or 'last', of {self.system}")
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values; :func:`recipe_from_dict` reads it back."""

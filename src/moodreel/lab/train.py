@@ -56,8 +56,9 @@ Loaders = tuple[Any, Any]
 
 
 class KeepBest(Callback):
-    """Writes the weights that validate best. Must stand before the weight averaging in the list of
-    callbacks, so that it sees the averaged weights.
+    """Writes the weights that validate best, or the last ones where the settings say so.
+
+    Must stand before the weight averaging in the list of callbacks, so that it sees the averaged weights.
     """
 
     def __init__(self, run: Path) -> None:
@@ -71,7 +72,7 @@ class KeepBest(Callback):
         assert isinstance(pl_module, TrainModule)
         scores = pl_module.validation_scores()
         pl_module.log_dict({f"val/{k}": v for k, v in scores.items()}, prog_bar=True)
-        if scores["score"] > self.best:
+        if scores["score"] > self.best or pl_module.settings.keep_by == "last":
             self.best = scores["score"]
             _write_weights(self.run / "best.safetensors", pl_module.net)
             write_json(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from moodreel.errors import BundleError
+from moodreel.runtime.hub import fetch_bundle, is_on_hub
 from moodreel.runtime.schema import BundleInfo
 
 BUNDLED = Path(__file__).resolve().parent.parent / "bundles"
@@ -73,12 +74,16 @@ def read_bundle(name_or_path: str | os.PathLike[str]) -> Bundle:
 
     Args:
         name_or_path: name of a bundle that ships with the package, or a folder, or a .zip. A bare word is
-            first a name; ``./word`` is always a path.
+            first a name; ``./word`` is always a path; ``hf:owner/name`` is fetched from the Hugging Face Hub.
 
     Raises:
         BundleError: there is none, or it is broken; the message names the file and the field.
+        MissingExtra: ``hf:``, and the Hub's library is not installed.
     """
     text = os.fspath(name_or_path)
+    if is_on_hub(text):
+        text = str(fetch_bundle(text))
+        name_or_path = Path(text)
     path = Path(text)
     is_word = isinstance(name_or_path, str) and path.name == text
     if is_word and text in list_bundles():
