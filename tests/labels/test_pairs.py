@@ -1,0 +1,152 @@
+"""Which pair is asked next."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from moodreel.errors import SettingsError
+from moodreel.labels.pairs import SHARE, choose_pair, expect_gain
+from moodreel.labels.votes_live import LiveRatings
+from moodreel.labels.votes_trueskill import TrueSkill
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def fresh(count):
+    return np.full(count, 25.0), np.full(count, (25 / 3) ** 2)
+
+
+def test_gain_is_what_votes_take_off():
+    """Against votes themselves: the variance that each answer takes off, by how often it is given."""
+    settings = TrueSkill()
+    mu = np.array([25.0, 25.0, 32.0, 18.0, 26.0, 40.0])
+    variance = np.array([30.0, 69.0, 30.0, 4.0, 1.0, 9.0])
+    others = np.arange(1, 6)
+    gains = expect_gain(mu, variance, 0, others, settings)
+    draws = rng(1)
+    for other, gain in zip(others.tolist(), gains.tolist(), strict=True):
+        lost = []
+        for choice in range(3):
+            live = LiveRatings(settings)
+            live.get(6)
+            live._mu[:6], live._variance[:6] = mu, variance + settings.tau**2
+            before = live._variance[0] + live._variance[other]
+            drift = settings.tau
+            live.settings = TrueSkill(tau=0.0, draw_probability=settings.draw_probability)
+            live.add(1, 0, other, choice)
+            lost.append(before - live._variance[0] - live._variance[other])
+            assert drift == settings.tau
+        # 400,000 showings: strengths drawn from the ratings, each seen with noise beta
+        seen = [
+            draws.normal(mu[k], np.sqrt(variance[k] + settings.tau**2 + settings.beta**2), 400_000)
+            for k in (0, other)
+        ]
+        step = seen[0] - seen[1]
+        shares = [np.mean(step > settings.margin), np.mean(step < -settings.margin)]
+        shares.append(1 - sum(shares))
+        assert gain == pytest.approx(float(np.dot(shares, lost)), rel=0.01)
+
+
+def test_the_least_known_item_and_an_open_question():
+    mu, variance = fresh(40)
+    variance[:] = 4.0
+    variance[7] = 60.0
+    mu[:] = np.linspace(5, 45, 40)
+    mu[7] = 25.0
+    for seed in range(30):
+        chosen = choose_pair(mu, variance, np.arange(40), rng(seed), share=0.0)
+        other = {chosen.left, chosen.right} - {7}
+        assert len(other) == 1
+        assert abs(mu[other.pop()] - 25.0) < 3.5
+        assert not chosen.is_random
+
+
+def test_of_two_as_near_the_less_known():
+    mu, variance = np.full(3, 25.0), np.array([60.0, 2.0, 20.0])
+    for seed in range(10):
+        chosen = choose_pair(mu, variance, np.arange(3), rng(seed), share=0.0)
+        assert {chosen.left, chosen.right} == {0, 2}
+
+
+def test_the_share_of_chance_and_its_evenness():
+    mu, variance = fresh(5)
+    variance[0] = 100.0
+    source = rng(2)
+    asked = [choose_pair(mu, variance, np.arange(5), source) for _ in range(5000)]
+    assert np.mean([pair.is_random for pair in asked]) == pytest.approx(SHARE, abs=0.02)
+    even = Counter(frozenset((pair.left, pair.right)) for pair in asked if pair.is_random)
+    expected = sum(even.values()) / 10
+    assert len(even) == 10
+    # chi-squared of 9 degrees of freedom: above 27.9 once in a thousand
+    assert sum((count - expected) ** 2 / expected for count in even.values()) < 27.9
+    assert {0 in (pair.left, pair.right) for pair in asked if not pair.is_random} == {True}
+    left = np.mean([pair.left == 0 for pair in asked if not pair.is_random])
+    assert left == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_answered_pairs_wait_until_all_are(share):
+    mu, variance = fresh(4)
+    answered = {}
+    seen = []
+    for seed in range(6):
+        chosen = choose_pair(mu, variance, np.arange(4), rng(seed), share=share, answered=answered)
+        pair = frozenset((chosen.left, chosen.right))
+        seen.append(pair)
+        for item in pair:
+            answered.setdefault(item, set()).update(pair - {item})
+    assert len(set(seen)) == 6
+    again = choose_pair(mu, variance, np.arange(4), rng(9), share=share, answered=answered, last=seen[-1])
+    assert frozenset((again.left, again.right)) in set(seen[:-1])
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_never_the_last_pair(share):
+    mu, variance = fresh(3)
+    for seed in range(50):
+        chosen = choose_pair(mu, variance, np.arange(3), rng(seed), share=share, last=frozenset((0, 1)))
+        assert {chosen.left, chosen.right} != {0, 1}
+    two = np.array([0, 2])
+    assert choose_pair(mu, variance, two, rng(), share=share, last=frozenset((0, 2))) is None
+    assert choose_pair(mu, variance, two, rng(), share=share) is not None
+    for few in ([], [1]):
+        assert choose_pair(mu, variance, np.array(few, int), rng(), share=share) is None
+
+
+def test_only_what_is_offered_and_the_same_from_a_seed():
+    mu, variance = fresh(1000)
+    offered = np.arange(100, 1000, 7)
+    chosen = [choose_pair(mu, variance, offered, rng(5)) for _ in range(2)]
+    assert chosen[0] == chosen[1]
+    assert {chosen[0].left, chosen[0].right} <= set(offered.tolist())
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_is_one(share):
+    with pytest.raises(SettingsError, match="share"):
+        choose_pair(*fresh(3), np.arange(3), rng(), share=share)
+
+
+def spearman(one, other):
+    ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
+    return np.corrcoef(*ranks)[0, 1]
+
+
+def test_chosen_pairs_rank_with_fewer_votes():
+    """Eight votes an item on 40 items of known strength: benchmarks/pairs.py has the whole measurement."""
+    found = {0.2: [], 1.0: []}
+    for seed in range(12):
+        for share, scores in found.items():
+            source = rng(seed)
+            truth = source.permutation(np.linspace(0, 1, 40))
+            live = LiveRatings()
+            for number in range(160):
+                mu, variance, _ = live.get(40)
+                pair = choose_pair(mu, variance, np.arange(40), source, share=share)
+                seen = truth[[pair.left, pair.right]] + source.normal(0, 0.15, 2)
+                live.add(number, pair.left, pair.right, 0 if seen[0] > seen[1] else 1)
+            scores.append(spearman(live.get(40)[0], truth))
+    assert np.mean(found[0.2]) > np.mean(found[1.0]) + 0.01
