@@ -1,12 +1,13 @@
 """Which pair is asked next."""
 
 from collections import Counter
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 from moodreel.errors import SettingsError
-from moodreel.labels.pairs import SHARE, choose_pair, expect_gain
+from moodreel.labels.pairs import SHARE, choose_pair, measure_openness
 from moodreel.labels.votes_live import LiveRatings
 from moodreel.labels.votes_trueskill import TrueSkill
 
@@ -19,35 +20,19 @@ def fresh(count):
     return np.full(count, 25.0), np.full(count, (25 / 3) ** 2)
 
 
-def test_gain_is_what_votes_take_off():
-    """Against votes themselves: the variance that each answer takes off, by how often it is given."""
+def test_openness_is_how_surely_one_is_seen_stronger():
+    """Against showings: strengths drawn from the ratings, each seen with noise beta."""
     settings = TrueSkill()
-    mu = np.array([25.0, 25.0, 32.0, 18.0, 26.0, 40.0])
-    variance = np.array([30.0, 69.0, 30.0, 4.0, 1.0, 9.0])
-    others = np.arange(1, 6)
-    gains = expect_gain(mu, variance, 0, others, settings)
+    mu = np.array([25.0, 25.0, 32.0, 18.0, 26.0])
+    variance = np.array([30.0, 69.0, 30.0, 4.0, 1.0])
+    others = np.arange(1, 5)
+    apart = measure_openness(mu, variance, 0, others, settings)
     draws = rng(1)
-    for other, gain in zip(others.tolist(), gains.tolist(), strict=True):
-        lost = []
-        for choice in range(3):
-            live = LiveRatings(settings)
-            live.get(6)
-            live._mu[:6], live._variance[:6] = mu, variance + settings.tau**2
-            before = live._variance[0] + live._variance[other]
-            drift = settings.tau
-            live.settings = TrueSkill(tau=0.0, draw_probability=settings.draw_probability)
-            live.add(1, 0, other, choice)
-            lost.append(before - live._variance[0] - live._variance[other])
-            assert drift == settings.tau
-        # 400,000 showings: strengths drawn from the ratings, each seen with noise beta
-        seen = [
-            draws.normal(mu[k], np.sqrt(variance[k] + settings.tau**2 + settings.beta**2), 400_000)
-            for k in (0, other)
-        ]
-        step = seen[0] - seen[1]
-        shares = [np.mean(step > settings.margin), np.mean(step < -settings.margin)]
-        shares.append(1 - sum(shares))
-        assert gain == pytest.approx(float(np.dot(shares, lost)), rel=0.01)
+    spread = np.sqrt(variance + settings.beta**2)
+    for other, t in zip(others.tolist(), apart.tolist(), strict=True):
+        seen = [draws.normal(mu[k], spread[k], 400_000) for k in (0, other)]
+        stronger = max(np.mean(seen[0] > seen[1]), np.mean(seen[0] < seen[1]))
+        assert NormalDist().cdf(t) == pytest.approx(stronger, abs=0.003)
 
 
 def test_the_least_known_item_and_an_open_question():
@@ -65,10 +50,16 @@ def test_the_least_known_item_and_an_open_question():
 
 
 def test_of_two_as_near_the_less_known():
-    mu, variance = np.full(3, 25.0), np.array([60.0, 2.0, 20.0])
+    mu, variance = np.array([25.0, 27.0, 23.0]), np.array([60.0, 2.0, 20.0])
     for seed in range(10):
         chosen = choose_pair(mu, variance, np.arange(3), rng(seed), share=0.0)
         assert {chosen.left, chosen.right} == {0, 2}
+
+
+def test_of_equals_any():
+    mu, variance = fresh(6)
+    asked = {choose_pair(mu, variance, np.arange(6), rng(seed), share=0.0) for seed in range(200)}
+    assert len({(pair.left, pair.right) for pair in asked}) == 30
 
 
 def test_the_share_of_chance_and_its_evenness():
