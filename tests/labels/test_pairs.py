@@ -90,18 +90,21 @@ def test_answered_pairs_wait_until_all_are(share):
         for item in pair:
             answered.setdefault(item, set()).update(pair - {item})
     assert len(set(seen)) == 6
-    again = choose_pair(mu, variance, np.arange(4), rng(9), share=share, answered=answered, last=seen[-1])
+    again = choose_pair(mu, variance, np.arange(4), rng(9), share=share, answered=answered, barred=[seen[-1]])
     assert frozenset((again.left, again.right)) in set(seen[:-1])
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_never_the_last_pair(share):
+def test_never_a_barred_pair(share):
     mu, variance = fresh(3)
     for seed in range(50):
-        chosen = choose_pair(mu, variance, np.arange(3), rng(seed), share=share, last=frozenset((0, 1)))
+        chosen = choose_pair(mu, variance, np.arange(3), rng(seed), share=share, barred=[frozenset((0, 1))])
         assert {chosen.left, chosen.right} != {0, 1}
+        two_barred = [frozenset((0, 1)), frozenset((1, 2))]
+        chosen = choose_pair(mu, variance, np.arange(3), rng(seed), share=share, barred=two_barred)
+        assert {chosen.left, chosen.right} == {0, 2}
     two = np.array([0, 2])
-    assert choose_pair(mu, variance, two, rng(), share=share, last=frozenset((0, 2))) is None
+    assert choose_pair(mu, variance, two, rng(), share=share, barred=[frozenset((0, 2))]) is None
     assert choose_pair(mu, variance, two, rng(), share=share) is not None
     for few in ([], [1]):
         assert choose_pair(mu, variance, np.array(few, int), rng(), share=share) is None

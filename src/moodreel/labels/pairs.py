@@ -11,7 +11,7 @@ for counting ("how often do people disagree?"): the share that is drawn evenly f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +63,7 @@ def choose_pair(
     *,
     share: float = SHARE,
     answered: Mapping[int, Set[int]] = {},
-    last: Set[int] = frozenset(),
+    barred: Collection[Set[int]] = (),
     settings: TrueSkill | None = None,
 ) -> Choice | None:
     """Chooses the next pair for a voter.
@@ -75,12 +75,11 @@ def choose_pair(
         share: of pairs that are drawn evenly, 0 to 1.
         answered: item -> those it has been shown with to this voter, both ways; such a pair comes again only
             when all have been answered.
-        last: the two items of the voter's last pair, which never comes again at once.
+        barred: pairs that must not come, such as the voter's last.
         settings: what TrueSkill assumes.
 
     Returns:
-        The pair, its sides at random; None where there is none: fewer than two items, or two of which the
-        voter was asked last.
+        The pair, its sides at random; None where there is none: fewer than two items, or all pairs barred.
     """
     require(0 <= share <= 1, "share", share, "a share, 0 to 1")
     is_random = bool(rng.random() < share)
@@ -95,7 +94,8 @@ def choose_pair(
     settings = settings or TrueSkill()
     for spared in (answered, {}):
         for first in firsts.tolist():
-            without = {first, *spared.get(first, ()), *(last if first in last else ())}
+            without = {first, *spared.get(first, ())}
+            without.update(*(pair for pair in barred if first in pair))
             others = offered[~np.isin(offered, list(without))]
             if not len(others):
                 continue

@@ -232,7 +232,7 @@ class VoteStore:
                 choice = None
                 shown = self._shown.get(voter, frozenset())
                 # What was shown but not answered comes again where nothing else is left.
-                for before in dict.fromkeys([shown, last]):
+                for barred in ([shown, last], [last]):
                     choice = choice or choose_pair(
                         mu,
                         variance,
@@ -240,7 +240,7 @@ class VoteStore:
                         self._rng,
                         share=self._share,
                         answered=answered,
-                        last=before,
+                        barred=barred,
                         settings=self._settings,
                     )
                 if choice is None:

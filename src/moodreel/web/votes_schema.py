@@ -279,7 +279,7 @@ class Schema:
         query = query.where(VOTES.c.undo.is_(None))
         if voter is not None:
             query = query.where(VOTES.c.voter == voter)
-        return dict(connection.execute(query.group_by(EMOTIONS.c.name)).tuples().all())
+        return {row[0]: row[1] for row in connection.execute(query.group_by(EMOTIONS.c.name))}
 
     def count_voters(self, connection: Connection) -> int:
         """How many people have votes that hold."""
