@@ -2,9 +2,9 @@
 
     python benchmarks/pairs.py [--items 200] [--votes 24] [--seeds 10]
 
-Items of known strength, voters after the model of toon sets (``moodreel.lab.data.toon_raters``: noise of 0.08
-to 0.25 on each strength, "neither" where both stay below 0.2 or differ by less than 0.08, 4 % blind), and live
-ratings, one vote after another. Two kinds of strengths:
+Items of known strength, voters after the model of toon sets (``moodreel.lab.data.toon_raters``: noise of
+0.08 to 0.25 on each strength, "neither" where both stay below 0.2 or differ by less than 0.08, 4 % blind),
+and live ratings, one vote after another. Two kinds of strengths:
 
 - even: drawn evenly from 0 to 1, so that all places of the ranking are to be found;
 - toon: those of one emotion in a toon set, where most clips show little or nothing of it (as in any library).
@@ -172,8 +172,8 @@ def format_report(facts: dict[str, Any]) -> str:
         f"# Pairs, {facts['date']}, {facts['commit']}",
         "",
         f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}; {versions}",
-        f"- {facts['items']} items, {facts['seeds']} seeds; Spearman of rating and strength, mean; in brackets "
-        "the difference from chance and its standard error, paired by seed",
+        f"- {facts['items']} items, {facts['seeds']} seeds; Spearman of rating and strength, mean; in "
+        "brackets the difference from chance and its standard error, paired by seed",
         "- Choosing one pair: "
         + ", ".join(f"{value:.1f} ms among {int(items):,}" for items, value in facts["choice_ms"].items()),
     ]
