@@ -1,0 +1,129 @@
+"""The web app: look at clips, search a library, vote, and an API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from moodreel.errors import MoodreelError, require
+from moodreel.web.api import Kitchen, make_api
+from moodreel.web.guard import Gate, Guard
+from moodreel.web.jobs import Jobs
+from moodreel.web.pages import HERE, Pages, Static, make_pages, show_problem
+from moodreel.web.pool import Pool
+from moodreel.web.problems import Problem, explain_error
+from moodreel.web.reading import Served
+from moodreel.web.settings import WebSettings
+from moodreel.web.uploads import Intake
+
+SECTIONS = (("/", "Look"), ("/library", "Library"), ("/vote", "Vote"), ("/api", "API"))
+"""Path and title of each page."""
+
+SWEEP_SECONDS = 15.0
+"""How often results that nobody asks for are looked for."""
+
+
+def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
+    """Makes the app.
+
+    Args:
+        settings: hosts, token, limits, library and votes.
+        models: name -> model, the default first. Recognisers are passed in, so that a test needs no weights.
+
+    Raises:
+        SettingsError: there is no model.
+        DataError: the library's table cannot be read.
+        MissingExtra: a part for the library or for votes is not installed.
+    """
+    from importlib.metadata import version
+
+    require(len(models) > 0, "models", len(models), "at least one")
+    gate = Gate(settings)
+    pages = Pages(gate, SECTIONS)
+    pool = Pool(settings.workers, settings.waiting)
+    intake = Intake(settings)
+    jobs = Jobs(settings, pool, intake, pages.render_result)
+    kitchen = Kitchen(settings, models, pool, intake, jobs)
+
+    @asynccontextmanager
+    async def live(_: FastAPI) -> AsyncIterator[None]:
+        async def sweep() -> None:
+            while True:
+                await asyncio.sleep(SWEEP_SECONDS)
+                jobs.sweep()
+
+        task = asyncio.create_task(sweep())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await jobs.close()
+            pool.close()
+            intake.close()
+
+    app = FastAPI(
+        title="moodreel",
+        version=version("moodreel"),
+        summary="Emotion in animated GIFs and short videos.",
+        docs_url=None,  # they load scripts from elsewhere; /api says the same
+        redoc_url=None,
+        lifespan=live,
+    )
+
+    async def answer(request: Request, error: Exception) -> Response:
+        return show_problem(pages, request, _name_problem(error))
+
+    for kind in (HTTPException, RequestValidationError, MoodreelError):
+        app.add_exception_handler(kind, answer)
+    app.add_exception_handler(Exception, answer)
+    app.include_router(make_api(kitchen))
+    app.include_router(make_pages(pages, kitchen, gate))
+    app.mount("/static", Static(directory=HERE / "static"))
+    app.add_middleware(Guard, settings=settings, gate=gate)
+    _describe_problems(app)
+    return app
+
+
+def _name_problem(error: Exception) -> Problem:
+    """Whatever was raised, as an answer of ours."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return Problem(422, "invalid", f"{where}: {first['msg']}")
+    if isinstance(error, HTTPException):
+        words = {404: ("not_found", "nothing is here"), 405: ("method", "this method is not allowed here")}
+        word, reason = words.get(error.status_code, ("failed", str(error.detail)))
+        return Problem(error.status_code, word, reason, error.headers)
+    return explain_error(error)
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Adds the shape of errors to OpenAPI, and takes out FastAPI's own, which is not used."""
+    made: dict[str, Any] = app.openapi()
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    schemas["Problem"] = {
+        "type": "object",
+        "required": ["error", "reason"],
+        "properties": {
+            "error": {"type": "string", "description": "a word for programs"},
+            "reason": {"type": "string", "description": "one line for people"},
+        },
+    }
+    for methods in made["paths"].values():
+        for facts in methods.values():
+            wrong = facts["responses"].get("422", {}).get("content", {}).get("application/json", {})
+            if "HTTPValidationError" in str(wrong.get("schema")):
+                wrong["schema"] = {"$ref": "#/components/schemas/Problem"}
