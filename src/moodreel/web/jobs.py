@@ -247,6 +247,8 @@ def draw_preview(media: Media, plan: Plan) -> tuple[bytes, dict[str, Any]]:
     facts = {
         "width": width * factor,
         "height": height * factor,
+        "source_width": media.width,
+        "source_height": media.height,
         "starts_s": [round(float(start), 5) for start in plan.starts],
         "durations_s": [round(float(duration), 5) for duration in plan.durations],
         "duration_s": round(plan.total, 5),

@@ -24,6 +24,9 @@ from moodreel.web.reading import Served
 
 HERE = Path(__file__).parent
 
+SHARED_FACTS = ("size", "frames", "duration", "model")
+"""Of a result: what the player says, and the panel's heading."""
+
 
 class Static(StaticFiles):
     """Files that a browser may keep, but asks about each time."""
@@ -67,8 +70,10 @@ class Pages:
         return response
 
     def render_result(self, result: Result, served: Served) -> str:
-        """A model's panel on the page Look."""
-        return self.render("result.html", clip=describe_result(result, 1), model=served.info.name)
+        """A model's panel on the page Look; what is the same of all models stands beside the player."""
+        clip = describe_result(result, 1)
+        clip["facts"] = [fact for fact in clip["facts"] if fact[0] not in SHARED_FACTS]
+        return self.render("result.html", clip=clip, info=served.info)
 
 
 def make_pages(pages: Pages, kitchen: Kitchen, gate: Gate) -> APIRouter:

@@ -96,6 +96,7 @@ class Card {
   async show(preview, packed) {
     $(".stage", this.root).hidden = false;
     const facts = [`${preview.frames} ${preview.frames === 1 ? "picture" : "pictures"}`];
+    facts.push(`${preview.source_width} × ${preview.source_height} px`);
     if (preview.duration_s > 0) facts.push(`${preview.duration_s.toFixed(2)} s`);
     $(".facts", this.root).textContent = facts.join(", ");
     this.player = new Player($(".player", this.root), preview, packed, this.file.name);

@@ -4,6 +4,8 @@ import { $, $$ } from "./common.js";
 
 const KEPT = 48; // decoded pictures
 const AHEAD = 4;
+const ROOM = 420; // pixels of the page for the picture's width, at most
+const ENLARGED = 2; // a small picture, at most
 const svg = "http://www.w3.org/2000/svg";
 let heat = null;
 const loadHeat = () => (heat ??= fetch("/static/heat.json").then((response) => response.json()));
@@ -70,6 +72,7 @@ export class Player {
     this.canvas = $("canvas", root);
     this.canvas.width = preview.width;
     this.canvas.height = preview.height;
+    this.canvas.style.width = `${Math.min(ROOM, ENLARGED * preview.width)}px`;
     this.context = this.canvas.getContext("2d");
     this.scrub = $(".scrub", root);
     this.button = $(".play", root);
@@ -89,6 +92,7 @@ export class Player {
     this.attend.addEventListener("change", () => this.redraw());
     this.whose.addEventListener("change", () => this.redraw());
     this.tick = this.tick.bind(this);
+    this.fillChoice();
     this.seek(0);
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     if (!this.isStill && !calm) this.play();
