@@ -150,8 +150,8 @@ def test_public_names_are_sorted_and_there(name):
 def test_public_names_are_these():
     assert moodreel.__all__ == [
         "BundleError", "Clip", "CorruptMedia", "DataError", "LimitExceeded", "Limits", "MediaError",
-        "MissingExtra", "MoodreelError", "Recognizer", "Result", "SettingsError", "UnsupportedMedia",
-        "__version__", "load", "read_clip",
+        "MissingExtra", "MoodreelError", "QueryError", "Recognizer", "Result", "SettingsError",
+        "UnsupportedMedia", "__version__", "load", "read_clip",
     ]  # fmt: skip
     assert set(moodreel.__all__) <= set(dir(moodreel))
     with pytest.raises(AttributeError, match="no attribute 'paint'"):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         MediaError,
         MissingExtra,
         MoodreelError,
+        QueryError,
         SettingsError,
         UnsupportedMedia,
     )
@@ -36,6 +37,7 @@ __all__ = [
     "MediaError",
     "MissingExtra",
     "MoodreelError",
+    "QueryError",
     "Recognizer",
     "Result",
     "SettingsError",

@@ -8,6 +8,7 @@ MoodreelError
 ├── BundleError           a model bundle is missing, broken, or of another version
 ├── DataError             a manifest or a label file is wrong
 ├── SettingsError         a field of a settings object or a recipe is wrong
+├── QueryError            a search query is wrong; ``.position`` says where
 └── MissingExtra          an optional part is not installed; ``str()`` has the ``pip install`` line
 """
 
@@ -64,6 +65,23 @@ class SettingsError(MoodreelError):
     def __init__(self, field: str, value: object, expected: str) -> None:
         self.field = field
         super().__init__(f"{field} = {value!r}: expected {expected}")
+
+
+class QueryError(MoodreelError):
+    """A search query cannot be understood, or names what the table does not have.
+
+    Args:
+        reason: one line.
+        position: of the first character that is wrong, from 0; the query's length where something is missing.
+        found: what stands there; empty at the end.
+    """
+
+    def __init__(self, reason: str, position: int, found: str = "") -> None:
+        self.reason = reason
+        self.position = position
+        self.found = found
+        where = f"character {position + 1}, at {found!r}" if found else "at its end"
+        super().__init__(f"query, {where}: {reason}")
 
 
 class MissingExtra(MoodreelError):
