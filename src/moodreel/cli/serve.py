@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,13 @@ def serve(
     model: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME|BUNDLE", help="Models to serve; default: all that ship. May repeat."),
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Result table of the library, as predict --out writes it.")
+    ] = None,
+    media: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the table's clips, and nothing else; default: the table's."),
     ] = None,
     workers: Annotated[
         int, typer.Option(metavar="N", help="Threads that read clips; with two or more one is kept for short ones.")
@@ -61,6 +69,8 @@ def serve(
         port=port,
         token=token,
         allowed_hosts=tuple(allow_host or ()),
+        table=table,
+        media=media,
         workers=workers,
         file_bytes=max_mb * MIB,
         seconds=seconds,

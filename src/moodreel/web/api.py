@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from moodreel.web.reading import (
     is_long,
     open_upload,
 )
+from moodreel.web.requests import Watches, stop_when_gone
 from moodreel.web.settings import WebSettings
 from moodreel.web.uploads import Intake, Upload
 
@@ -157,7 +157,7 @@ def make_api(kitchen: Kitchen) -> APIRouter:
     )
     async def predict(request: Request, model: list[str] = one_model) -> Response:
         chosen = choose_models(kitchen.models, model)
-        async with kitchen.intake.receive(request) as form, _stop_when_gone(request) as watches:
+        async with kitchen.intake.receive(request) as form, stop_when_gone(request) as watches:
             if not form.files:
                 raise Problem(422, "no_files", 'expected one or several files in the field "files"')
             tasks = [
@@ -191,7 +191,7 @@ def make_api(kitchen: Kitchen) -> APIRouter:
     )
     async def draw(request: Request, model: list[str] = one_model) -> Response:
         served = choose_models(kitchen.models, model[:1])[0]
-        async with kitchen.intake.receive(request) as form, _stop_when_gone(request) as watches:
+        async with kitchen.intake.receive(request) as form, stop_when_gone(request) as watches:
             if len(form.files) != 1:
                 raise Problem(422, "no_files", 'expected one file in the field "files"')
             upload = form.files[0]
@@ -276,50 +276,13 @@ def tell_model(served: Served) -> dict[str, Any]:
     }
 
 
-class _Watches:
-    """Those of a request; they end together."""
-
-    def __init__(self) -> None:
-        self._all: list[Watch] = []
-        self._is_gone = False
-
-    def add(self, watch: Watch) -> Watch:
-        self._all.append(watch)
-        if self._is_gone:
-            watch.cancel()
-        return watch
-
-    def cancel(self) -> None:
-        self._is_gone = True
-        for watch in self._all:
-            watch.cancel()
-
-
-@asynccontextmanager
-async def _stop_when_gone(request: Request) -> AsyncIterator[_Watches]:
-    """Ends the work of a request whose client has gone; so that it does not go on for nobody."""
-    watches = _Watches()
-
-    async def listen() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        watches.cancel()
-
-    task = asyncio.create_task(listen())
-    try:
-        yield watches
-    finally:
-        task.cancel()
-        watches.cancel()
-
-
 async def _open(kitchen: Kitchen, upload: Upload, watch: Watch) -> WatchedMedia:
     limits = kitchen.settings.limits
     return await run(kitchen.pool, lambda: open_upload(upload, limits, watch), upload.size > LARGE_BYTES)
 
 
 async def _read_upload(
-    kitchen: Kitchen, upload: Upload, chosen: list[Served], watches: _Watches
+    kitchen: Kitchen, upload: Upload, chosen: list[Served], watches: Watches
 ) -> list[Result] | MoodreelError:
     """A result a model; or why the file cannot be read."""
     watch = watches.add(Watch(kitchen.settings.seconds))

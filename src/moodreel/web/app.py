@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,6 +17,8 @@ from moodreel.errors import MoodreelError, require
 from moodreel.web.api import Kitchen, make_api
 from moodreel.web.guard import Gate, Guard
 from moodreel.web.jobs import Jobs
+from moodreel.web.library import Library
+from moodreel.web.library_routes import make_library_routes
 from moodreel.web.pages import HERE, Pages, Static, make_pages, show_problem
 from moodreel.web.pool import Pool
 from moodreel.web.problems import Problem, explain_error
@@ -25,6 +28,12 @@ from moodreel.web.uploads import Intake
 
 SECTIONS = (("/", "Look"), ("/library", "Library"), ("/vote", "Vote"), ("/api", "API"))
 """Path and title of each page."""
+
+SEARCHERS, WAITING_SEARCHES = 3, 256
+"""Threads that search and draw thumbnails, and how many of each may wait."""
+
+THUMB_SECONDS = 20.0
+"""That a thumbnail may take."""
 
 SWEEP_SECONDS = 15.0
 """How often results that nobody asks for are looked for."""
@@ -51,6 +60,8 @@ def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
     intake = Intake(settings)
     jobs = Jobs(settings, pool, intake, pages.render_result)
     kitchen = Kitchen(settings, models, pool, intake, jobs)
+    library = None if settings.table is None else _open_library(settings, settings.table)
+    searchers = Pool(SEARCHERS, WAITING_SEARCHES)
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[None]:
@@ -68,7 +79,10 @@ def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
                 await task
             await jobs.close()
             pool.close()
+            searchers.close()
             intake.close()
+            if library is not None:
+                library.table.close()
 
     app = FastAPI(
         title="moodreel",
@@ -87,10 +101,17 @@ def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
     app.add_exception_handler(Exception, answer)
     app.include_router(make_api(kitchen))
     app.include_router(make_pages(pages, kitchen, gate))
+    app.include_router(make_library_routes(library, pages, searchers, THUMB_SECONDS))
     app.mount("/static", Static(directory=HERE / "static"))
     app.add_middleware(Guard, settings=settings, gate=gate)
     _describe_problems(app)
     return app
+
+
+def _open_library(settings: WebSettings, table: Path) -> Library:
+    from moodreel.runtime.search import open_table
+
+    return Library(open_table(table), settings.media or table.resolve().parent, settings.limits, THUMB_SECONDS)
 
 
 def _name_problem(error: Exception) -> Problem:

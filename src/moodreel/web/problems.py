@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -26,16 +27,25 @@ class Problem(HTTPException):
         error: a word for programs.
         reason: one line for people.
         headers: further ones.
+        extra: further fields of the answer.
     """
 
-    def __init__(self, status: int, error: str, reason: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        reason: str,
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(status, reason, dict(headers or {}))
         self.error = error
+        self.extra = dict(extra or {})
         self.reason = " ".join(reason.split())
 
     def respond(self) -> JSONResponse:
         """The answer."""
-        body = {"error": self.error, "reason": self.reason}
+        body = {"error": self.error, "reason": self.reason, **self.extra}
         return JSONResponse(body, self.status_code, headers=dict(self.headers or {}))
 
 
