@@ -31,14 +31,28 @@ def serve(
         typer.Option(metavar="NAME|BUNDLE", help="Models to serve; default: all that ship. May repeat."),
     ] = None,
     table: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Result table of the library, as predict --out writes it.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Result table of the library, as predict --out writes it."),
     ] = None,
     media: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the table's clips, and nothing else; default: the table's."),
+        typer.Option(
+            metavar="DIR", help="Folder of the table's clips, and nothing else; default: the table's."
+        ),
+    ] = None,
+    votes: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|URL", help="Collect votes: a file for SQLite, or a SQLAlchemy URL."),
+    ] = None,
+    emotion: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of --votes: what is asked; default: all 17. May repeat."),
     ] = None,
     workers: Annotated[
-        int, typer.Option(metavar="N", help="Threads that read clips; with two or more one is kept for short ones.")
+        int,
+        typer.Option(
+            metavar="N", help="Threads that read clips; with two or more one is kept for short ones."
+        ),
     ] = 2,
     max_mb: Annotated[
         int, typer.Option("--max-mb", metavar="N", help="Size of an uploaded file, in MiB.")
@@ -58,6 +72,8 @@ def serve(
         from moodreel.web.settings import MIB, WebSettings
     import secrets
 
+    from moodreel.emotions import GIFGIF_17
+
     if token is None:
         token = os.environ.get("MOODREEL_TOKEN") or None
     elif token == "new":
@@ -71,6 +87,8 @@ def serve(
         allowed_hosts=tuple(allow_host or ()),
         table=table,
         media=media,
+        votes=votes,
+        emotions=tuple(emotion or GIFGIF_17),
         workers=workers,
         file_bytes=max_mb * MIB,
         seconds=seconds,
@@ -81,5 +99,3 @@ def serve(
         if served.problem is not None:
             complain(f"{name} is not served: {served.problem}")
     serve_app(lambda settings: create_app(settings, models), settings, complain, browser)
-
-

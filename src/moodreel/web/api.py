@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,9 @@ class Kitchen:
 def make_api(kitchen: Kitchen) -> APIRouter:
     """The routes of the API."""
     api = APIRouter()
-    one_model = Query(default_factory=list, description="Name of a model, as /api/models lists them; may repeat.")
+    one_model = Query(
+        default_factory=list, description="Name of a model, as /api/models lists them; may repeat."
+    )
 
     @api.get("/healthz", tags=["state"], summary="Whether the server is up")
     async def check_health() -> dict[str, str]:
@@ -142,9 +145,9 @@ def make_api(kitchen: Kitchen) -> APIRouter:
         tags=["predict"],
         summary="Read one or several clips",
         description=(
-            "A row a file and model, as in the result table, with the scores along time (`frame_...`) and the "
-            "attention [t][h x w]. Of one file that cannot be read the answer is the error; of several, each has "
-            "its row and a failed one says why."
+            "A row a file and model, as in the result table, with the scores along time (`frame_...`) "
+            "and the attention [t][h x w]. Of one file that cannot be read the answer is the error; of "
+            "several, each has its row and a failed one says why."
         ),
         responses={
             200: {
@@ -290,7 +293,7 @@ async def _read_upload(
         media = await _open(kitchen, upload, watch)
         results = []
         for served in chosen:
-            work = lambda served=served: served.read(media, watch)  # noqa: E731
+            work = partial(served.read, media, watch)
             results.append(await run(kitchen.pool, work, is_long(media, served.info.system)))
         return results
     except MoodreelError as error:
@@ -312,5 +315,3 @@ def _draw_overlay(media: WatchedMedia, served: Served, watch: Watch) -> bytes:
         path = Path(folder) / "overlay.gif"
         write_overlay(result, path, media)
         return path.read_bytes()
-
-

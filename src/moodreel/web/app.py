@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -24,13 +23,17 @@ from moodreel.web.pool import Pool
 from moodreel.web.problems import Problem, explain_error
 from moodreel.web.reading import Served
 from moodreel.web.settings import WebSettings
+from moodreel.web.shelf import Shelf, list_clips
 from moodreel.web.uploads import Intake
+from moodreel.web.vote_routes import Booth, make_vote_routes
 
 SECTIONS = (("/", "Look"), ("/library", "Library"), ("/vote", "Vote"), ("/api", "API"))
 """Path and title of each page."""
 
 SEARCHERS, WAITING_SEARCHES = 3, 256
 """Threads that search and draw thumbnails, and how many of each may wait."""
+
+VOTE_THREADS = 2
 
 THUMB_SECONDS = 20.0
 """That a thumbnail may take."""
@@ -48,7 +51,7 @@ def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
 
     Raises:
         SettingsError: there is no model.
-        DataError: the library's table cannot be read.
+        DataError: the library's table or the votes' database cannot be read.
         MissingExtra: a part for the library or for votes is not installed.
     """
     from importlib.metadata import version
@@ -60,8 +63,10 @@ def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
     intake = Intake(settings)
     jobs = Jobs(settings, pool, intake, pages.render_result)
     kitchen = Kitchen(settings, models, pool, intake, jobs)
-    library = None if settings.table is None else _open_library(settings, settings.table)
     searchers = Pool(SEARCHERS, WAITING_SEARCHES)
+    shelf = _find_shelf(settings)
+    library = _open_library(settings, shelf)
+    booth = _open_booth(settings, shelf, library, searchers)
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[None]:
@@ -83,6 +88,9 @@ def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
             intake.close()
             if library is not None:
                 library.table.close()
+            if booth is not None:
+                booth.pool.close()
+                booth.store.close()
 
     app = FastAPI(
         title="moodreel",
@@ -102,16 +110,43 @@ def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
     app.include_router(make_api(kitchen))
     app.include_router(make_pages(pages, kitchen, gate))
     app.include_router(make_library_routes(library, pages, searchers, THUMB_SECONDS))
+    app.include_router(make_vote_routes(booth, pages, gate))
     app.mount("/static", Static(directory=HERE / "static"))
     app.add_middleware(Guard, settings=settings, gate=gate)
     _describe_problems(app)
     return app
 
 
-def _open_library(settings: WebSettings, table: Path) -> Library:
+def _find_shelf(settings: WebSettings) -> Shelf | None:
+    root = settings.media
+    if root is None and settings.table is not None:
+        root = settings.table.resolve().parent
+    return None if root is None else Shelf(root, settings.limits)
+
+
+def _open_library(settings: WebSettings, shelf: Shelf | None) -> Library | None:
+    if settings.table is None or shelf is None:
+        return None
     from moodreel.runtime.search import open_table
 
-    return Library(open_table(table), settings.media or table.resolve().parent, settings.limits, THUMB_SECONDS)
+    return Library(open_table(settings.table), shelf)
+
+
+def _open_booth(
+    settings: WebSettings, shelf: Shelf | None, library: Library | None, painters: Pool
+) -> Booth | None:
+    """Where votes are cast: on the clips of the table that could be read, else on those of the folder."""
+    if settings.votes is None or shelf is None:
+        return None
+    from moodreel.web.votes import VoteStore
+
+    items = list_clips(shelf.root) if library is None else library.list_paths()
+    require(
+        len(items) >= 2, "votes", settings.votes, f"at least two clips to vote on; there are {len(items)}"
+    )
+    store = VoteStore(settings.votes)
+    store.offer(items, settings.emotions)
+    return Booth(store, shelf, Pool(VOTE_THREADS, WAITING_SEARCHES), painters, THUMB_SECONDS)
 
 
 def _name_problem(error: Exception) -> Problem:

@@ -274,7 +274,10 @@ class _Body:
             message = await asyncio.wait_for(self._receive(), self._settings.stall_seconds)
         except TimeoutError:
             raise Problem(
-                408, "slow", f"no byte came for {self._settings.stall_seconds:g} seconds", {"Connection": "close"}
+                408,
+                "slow",
+                f"no byte came for {self._settings.stall_seconds:g} seconds",
+                {"Connection": "close"},
             ) from None
         self._is_read = message["type"] != "http.request" or not message.get("more_body")
         self._size += len(message.get("body", b""))

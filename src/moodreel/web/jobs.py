@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -46,7 +47,6 @@ QUALITY = 72
 """Of their WebP."""
 
 MOST_JOBS = 64
-
 
 
 @dataclass(eq=False)
@@ -192,17 +192,17 @@ class Jobs:
     async def _work(self, job: Job) -> None:
         limits = self._settings.limits
         large = job.upload.size > LARGE_BYTES
-        media = await run(self._pool, lambda: self._begin(job, open_upload(job.upload, limits, job.watch)), large)
+        media = await run(
+            self._pool, lambda: self._begin(job, open_upload(job.upload, limits, job.watch)), large
+        )
         plan = plan_frames(media, PREVIEW)
         if job.is_drawn:
             job.step = "draw"
             await run(self._pool, lambda: self._draw(job, media, plan), is_long(media, None))
         for served in job.models:
             job.step, job.watch.progress = served.info.name, 0.0
-            lane = is_long(media, served.info.system)
-            job.results[served.info.name] = await run(
-                self._pool, lambda served=served: self._read(job, media, plan, served), lane  # type: ignore[misc]
-            )
+            work = partial(self._read, job, media, plan, served)
+            job.results[served.info.name] = await run(self._pool, work, is_long(media, served.info.system))
 
     @staticmethod
     def _begin(job: Job, media: WatchedMedia) -> WatchedMedia:
@@ -261,4 +261,6 @@ def draw_preview(media: Media, plan: Plan) -> tuple[bytes, dict[str, Any]]:
 
 
 def _enlarge(frame: UInt8Array, factor: int) -> Image.Image:
-    return Image.fromarray(np.repeat(np.repeat(frame, factor, axis=0), factor, axis=1) if factor > 1 else frame)
+    return Image.fromarray(
+        np.repeat(np.repeat(frame, factor, axis=0), factor, axis=1) if factor > 1 else frame
+    )

@@ -1,43 +1,22 @@
-"""The library: a result table to search in, and thumbnails of its clips.
-
-A row's path leads to a file only inside the library's folder, links resolved. What a browser gets is never
-the file itself but pictures that we have drawn of it.
-"""
+"""The library: a result table to search in."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import os
-from collections import OrderedDict
 from collections.abc import Mapping
-from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from moodreel.emotions import QUADRANTS
-from moodreel.errors import LimitExceeded, MediaError, require
-from moodreel.media import Limits, encode_webp, open_media
-from moodreel.report.overlay import OverlaySettings, plan_frames
 from moodreel.runtime.schema import SYSTEMS
 from moodreel.types import Result
 from moodreel.web.problems import Problem
-from moodreel.web.reading import Watch, WatchedMedia
+from moodreel.web.reading import Watch
+from moodreel.web.shelf import SMALL, Shelf
 
 if TYPE_CHECKING:
     from moodreel.runtime.search import Hit, Positions, Table
-
-THUMB = OverlaySettings(side=208, seconds=4, frames=20)
-"""Of a thumbnail."""
-
-QUALITY, EFFORT = 50, 1
-"""Of its WebP."""
-
-SHORTEST = 0.05
-"""Seconds of a thumbnail's picture, at least."""
-
-KEPT_BYTES = 48 << 20
-"""Thumbnails held in memory."""
 
 MOST_POINTS = 4000
 """Points of the map; of more, every second, third, ..."""
@@ -48,22 +27,12 @@ class Library:
 
     Args:
         table: opened.
-        root: folder in which the clips lie; nothing outside it is read.
-        limits: what a clip may cost.
-        seconds: that a thumbnail may take.
-
-    Raises:
-        SettingsError: the root is no folder.
+        shelf: where the clips lie.
     """
 
-    def __init__(self, table: Table, root: Path, limits: Limits, seconds: float) -> None:
-        require(root.is_dir(), "media", str(root), "a folder")
+    def __init__(self, table: Table, shelf: Shelf) -> None:
         self.table = table
-        self.root = Path(os.path.realpath(root))
-        self._limits, self._seconds = limits, seconds
-        self._thumbs: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        self._held = 0
-        self._lock = Lock()
+        self.shelf = shelf
         stamp = f"{table.path.resolve()}:{table.count}:{table.path.stat().st_mtime_ns}"
         self.version = hashlib.sha256(os.fsencode(stamp)).hexdigest()[:12]
 
@@ -80,63 +49,19 @@ class Library:
             "quadrants": list(QUADRANTS) if self.table.has_quadrants else [],
         }
 
-    def locate(self, path: str) -> Path:
-        """The file of a row.
+    def list_paths(self) -> list[str]:
+        """Paths of the rows that could be read, each once, in the order of the table."""
+        readable = self.table.stream("status = 'ok'")
+        return list(dict.fromkeys(hit.values["path"] for hit in readable if hit.values["path"]))
 
-        A relative path is tried from the working directory, the library's folder, and the one above it, as
-        tables are written from either.
-
-        Args:
-            path: as the table has it.
-
-        Raises:
-            Problem: there is no such file in the library (404).
-        """
-        for start in (Path.cwd(), self.root, self.root.parent):
-            try:
-                real = Path(os.path.realpath(start / path))
-                if real.is_relative_to(self.root) and real.is_file():
-                    return real
-            except (OSError, ValueError):  # a name that is none: too long, a NUL in it
-                continue
-        raise Problem(404, "no_file", "the clip is not in the library's folder")
-
-    def draw_thumb(self, row: int, watch: Watch) -> bytes:
+    def draw_thumb(self, row: int, watch: Watch, is_still: bool = False) -> bytes:
         """A small animation of a row's clip, as WebP.
 
         Raises:
             Problem: there is no such row or no such file (404).
             MediaError: it cannot be read.
         """
-        path = self.locate(self.get(row).values["path"] or "")
-        key = (str(path), path.stat().st_mtime_ns)
-        with self._lock:
-            if (kept := self._thumbs.get(key)) is not None:
-                self._thumbs.move_to_end(key)
-                return kept
-        if watch.is_cancelled:  # scrolled past while it waited
-            raise LimitExceeded(path.name, "given up: nobody waits for it any more")
-        watch.start()
-        drawn = self._draw(path, watch)
-        with self._lock:
-            if key not in self._thumbs:
-                self._thumbs[key] = drawn
-                self._held += len(drawn)
-            while self._held > KEPT_BYTES and len(self._thumbs) > 1:
-                self._held -= len(self._thumbs.popitem(last=False)[1])
-        return drawn
-
-    def _draw(self, path: Path, watch: Watch) -> bytes:
-        try:
-            media = WatchedMedia(open_media(path, self._limits), path.name, watch)
-        except MediaError as error:
-            raise type(error)(path.name, error.reason.replace(str(path), path.name)) from None
-        plan = plan_frames(media, THUMB, SHORTEST)
-        longer = max(media.height, media.width)
-        scale = min(1.0, (THUMB.side or longer) / longer)
-        size = (max(1, round(media.height * scale)), max(1, round(media.width * scale)))
-        frames = (frame for _, frame in media.read_resized(plan.indices, size))
-        return encode_webp(frames, plan.durations, 0, QUALITY, EFFORT)
+        return self.shelf.draw(self.get(row).values["path"] or "", SMALL, watch, is_still)
 
     def get(self, row: int) -> Hit:
         """A row.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -51,23 +52,27 @@ def make_library_routes(library: Library | None, pages: Pages, pool: Pool, secon
     @router.get(
         "/api/library/rows",
         summary="Search",
-        description="Rows that fulfil all conditions; nearest first with `like` (a row) or `near` (valence,arousal).",
+        description=(
+            "Rows that fulfil all conditions; nearest first with `like` (a row) or `near` (valence,arousal)."
+        ),
     )
     async def list_rows(
         query: Text = None,
         sort: Text = None,
         descending: bool | None = None,
         quadrant: Text = None,
-        ranges: Annotated[
-            list[str], Query(alias="range", max_length=64, description="COLUMN:LOW:HIGH")
-        ] = [],  # noqa: B006
+        ranges: Annotated[list[str], Query(alias="range", max_length=64, description="COLUMN:LOW:HIGH")] = [],  # noqa: B006
         like: Annotated[int | None, Query(ge=0)] = None,
         near: Text = None,
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=0, le=MOST_ROWS)] = 60,
     ) -> Response:
         def find() -> Page:
-            bounds: dict[str, Any] = {"query": query, "quadrant": quadrant or None, "ranges": _read_ranges(ranges)}
+            bounds: dict[str, Any] = {
+                "query": query,
+                "quadrant": quadrant or None,
+                "ranges": _read_ranges(ranges),
+            }
             if like is not None:
                 library.get(like)
                 return library.table.similar(like, limit, offset=offset, **bounds)
@@ -105,19 +110,28 @@ def make_library_routes(library: Library | None, pages: Pages, pool: Pool, secon
         response_class=Response,
         responses={200: {"content": {"image/webp": {}}}},
     )
-    async def send_thumb(request: Request, row: int) -> Response:
-        async with stop_when_gone(request) as watches:
-            watch = watches.add(Watch(seconds))
-            try:
-                content = await run(pool, lambda: library.draw_thumb(row, watch), True)
-            except LimitExceeded as error:
-                if watch.is_cancelled:
-                    raise Problem(499, "gone", "nobody waits for it") from error
-                raise
-        headers = {"Cache-Control": "private, max-age=86400"}  # its address changes with the table
-        return Response(content, media_type="image/webp", headers=headers)
+    async def send_thumb(request: Request, row: int, still: bool = False) -> Response:
+        return await send_picture(request, pool, seconds, lambda watch: library.draw_thumb(row, watch, still))
 
     return router
+
+
+async def send_picture(
+    request: Request, pool: Pool, seconds: float, draw: Callable[[Watch], bytes]
+) -> Response:
+    """A picture that is drawn when there is time, unless nobody waits for it any more.
+
+    Its address must change with what it shows: a browser keeps it for a day.
+    """
+    async with stop_when_gone(request) as watches:
+        watch = watches.add(Watch(seconds))
+        try:
+            content = await run(pool, lambda: draw(watch), True)
+        except LimitExceeded as error:
+            if watch.is_cancelled:
+                raise Problem(499, "gone", "nobody waits for it") from error
+            raise
+    return Response(content, media_type="image/webp", headers={"Cache-Control": "private, max-age=86400"})
 
 
 def _refuse_queries(find: Any) -> Any:

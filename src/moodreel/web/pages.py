@@ -156,7 +156,8 @@ def list_routes(spec: dict[str, Any]) -> list[dict[str, Any]]:
                     "summary": facts.get("summary", ""),
                     "description": facts.get("description", ""),
                     "parameters": [
-                        {"name": p["name"], "text": p.get("description", "")} for p in facts.get("parameters", [])
+                        {"name": p["name"], "text": p.get("description", "")}
+                        for p in facts.get("parameters", [])
                     ],
                     "codes": codes,
                 }

@@ -33,7 +33,10 @@ class Pool:
         require(workers >= 1, "workers", workers, "at least 1")
         require(waiting >= 1, "waiting", waiting, "at least 1")
         self._most, self._most_long = waiting, max(1, workers - 1)
-        self._lanes: dict[bool, deque[tuple[Future[Any], Callable[[], Any]]]] = {False: deque(), True: deque()}
+        self._lanes: dict[bool, deque[tuple[Future[Any], Callable[[], Any]]]] = {
+            False: deque(),
+            True: deque(),
+        }
         self._changed = Condition()
         self._long_running = 0
         self._is_closed = False

@@ -1,4 +1,4 @@
-"""One clip through one model, watched: how far it is, whether it takes too long, whether anyone still waits."""
+"""One clip through one model, watched: how far it is, whether it takes too long, whether anyone waits."""
 
 from __future__ import annotations
 

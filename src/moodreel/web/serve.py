@@ -143,5 +143,3 @@ def serve_app(
         if in_browser:
             webbrowser.open(address)
         asyncio.run(server.serve(sockets=[sock]))
-
-

@@ -1,4 +1,4 @@
-"""What ``moodreel serve`` may be told: where it binds, and what one request, one clip and one client may cost."""
+"""What ``moodreel serve`` may be told: where it binds, and what a request, a clip and a client may cost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from moodreel.emotions import GIFGIF_17
 from moodreel.errors import require
 from moodreel.media import Limits
 
@@ -53,7 +54,9 @@ class WebSettings:
     media: Path | None = None
     """Folder in which the library's clips lie: nothing outside it is read. None is the table's folder."""
     votes: str | None = None
-    """Where votes go: a SQLAlchemy URL. None turns voting off."""
+    """Where votes go: a file for SQLite, or a SQLAlchemy URL. None turns voting off."""
+    emotions: tuple[str, ...] = GIFGIF_17
+    """What is voted on."""
     workers: int = 2
     """Threads that read clips. With two or more, one is kept for short clips."""
     waiting: int = 64
@@ -103,6 +106,11 @@ class WebSettings:
         require(long_enough, "token", fault, told)
         clean = self.token is None or (self.token.isascii() and self.token.isprintable())
         require(clean and " " not in (self.token or ""), "token", fault, told)
+        has_clips = self.table is not None or self.media is not None
+        require(
+            self.votes is None or has_clips, "votes", self.votes, "a table or a folder of clips to vote on"
+        )
+        require(len(self.emotions) > 0, "emotions", self.emotions, "at least one")
         guarded = is_loopback(self.host) or self.token is not None
         require(guarded, "host", self.host, "127.0.0.1 or localhost, or a token for anything else")
 
@@ -120,7 +128,7 @@ class WebSettings:
         """Whether a request's Host header may be this.
 
         A page of another site whose name is made to lead here (DNS rebinding) sends its own name. So names
-        must be known, while an address is one that a person typed: on the loopback net it must be of that net.
+        must be known, while an address is one that a person typed; on the loopback net it must be of that.
 
         Args:
             host: the header, with or without a port.

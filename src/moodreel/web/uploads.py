@@ -188,7 +188,9 @@ class _Receiver:
             return
         upload, settings = self._form.files[-1], self._settings
         if upload.size + size > settings.file_bytes:
-            raise Problem(413, "limit", f"{upload.name}: larger than {settings.file_bytes} bytes (file_bytes)")
+            raise Problem(
+                413, "limit", f"{upload.name}: larger than {settings.file_bytes} bytes (file_bytes)"
+            )
         if self._intake.held + size > settings.upload_bytes:
             raise busy("the uploads that are being read fill the space set apart for them")
         upload.size += size
@@ -213,5 +215,3 @@ def clean_name(name: str) -> str:
     if len(shown) > LONGEST_NAME:
         shown = shown[: LONGEST_NAME // 2] + "\N{HORIZONTAL ELLIPSIS}" + shown[1 - LONGEST_NAME // 2 :]
     return shown or "clip"
-
-

@@ -11,6 +11,7 @@ const BLOCK = 60; // rows asked for at once
 const MARGIN = 1; // screens drawn beyond what is seen
 const QUADRANT_KEYS = ["", "q1", "q2", "q3", "q4"];
 const QUADRANTS = ["", "pleasure_arousal", "misery_arousal", "misery_sleepiness", "pleasure_sleepiness"];
+const still = matchMedia("(prefers-reduced-motion: reduce)").matches ? "&still=true" : "";
 const svg = "http://www.w3.org/2000/svg";
 
 const state = { total: 0, blocks: new Map(), like: null, near: null, name: "", turn: 0 };
@@ -177,7 +178,7 @@ const nameOf = (path) => (path || "").split("/").pop();
 function tellCategory(values) {
   if (values.status !== "ok") return values.error || "failed";
   if (values.category) return values.category.replaceAll("_", "-");
-  return values.valence === null || values.valence === undefined ? "" : `valence ${values.valence.toFixed(2)}`;
+  return values.valence === null || values.valence === undefined ? "" : `valence ${values.valence.toFixed(2).replace("-", "−")}`;
 }
 
 function tellStrongest(values) {
@@ -186,7 +187,7 @@ function tellStrongest(values) {
     const value = values[dual.dataset.name];
     if (typeof value === "number" && (best === null || value > best[1])) best = [dual.dataset.name, value];
   }
-  return best ? `${best[0].replace(/^p_/, "")} ${best[1].toFixed(2)}` : "";
+  return best ? `${best[0].replace(/^p_/, "")} ${best[1].toFixed(2).replace("-", "−")}` : "";
 }
 
 function makeCell(row, index) {
@@ -209,7 +210,7 @@ function makeCell(row, index) {
     image.addEventListener("error", () => {
       if (image.getAttribute("src")) frame.dataset.says = "no picture";
     });
-    image.src = `/api/library/thumbs/${row.row}?v=${version}`;
+    image.src = `/api/library/thumbs/${row.row}?v=${version}${still}`;
     frame.append(image);
   } else frame.dataset.says = "failed";
   const name = document.createElement("b");
@@ -245,7 +246,7 @@ async function open(row) {
   const image = $("img", dialog);
   image.hidden = row.values.status !== "ok";
   image.onerror = () => (image.hidden = true);
-  image.src = `/api/library/thumbs/${row.row}?v=${version}`;
+  image.src = `/api/library/thumbs/${row.row}?v=${version}${still}`;
   image.alt = `Animation ${nameOf(row.values.path)}`;
   $(".detail-scores").replaceChildren();
   const like = $(".like", dialog);
@@ -360,5 +361,6 @@ const later = () => {
 };
 addEventListener("scroll", later, { passive: true });
 new ResizeObserver(later).observe(grid);
+if (matchMedia("(max-width: 900px)").matches) $(".filter-box").open = false;
 restore();
 search({ keepScroll: true });
