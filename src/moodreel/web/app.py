@@ -112,6 +112,7 @@ def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
     app.include_router(make_library_routes(library, pages, searchers, THUMB_SECONDS))
     app.include_router(make_vote_routes(booth, pages, gate))
     app.mount("/static", Static(directory=HERE / "static"))
+    app.state.kitchen = kitchen
     app.add_middleware(Guard, settings=settings, gate=gate)
     _describe_problems(app)
     return app

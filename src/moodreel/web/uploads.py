@@ -66,13 +66,14 @@ class Intake:
 
     def __init__(self, settings: WebSettings) -> None:
         self._settings = settings
-        self._folder = tempfile.TemporaryDirectory(prefix="moodreel-web-")
+        self._temporary = tempfile.TemporaryDirectory(prefix="moodreel-web-")
+        self.folder = Path(self._temporary.name)
         self.active = 0
         self.held = 0  # bytes on disk
 
     def close(self) -> None:
         """Removes the folder and what is in it."""
-        self._folder.cleanup()
+        self._temporary.cleanup()
 
     def release(self, upload: Upload) -> None:
         """Deletes a file that :meth:`receive` was told to keep."""
@@ -95,7 +96,7 @@ class Intake:
         if self.active >= self._settings.uploads:
             raise busy(f"{self.active} uploads are under way already")
         form = Form()
-        receiver = _Receiver(self, self._settings, form, Path(self._folder.name))
+        receiver = _Receiver(self, self._settings, form, self.folder)
         self.active += 1
         try:
             try:
