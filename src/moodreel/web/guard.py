@@ -58,9 +58,6 @@ SMALL_BODY = 64 * 1024
 GRACE_SECONDS = 5.0
 """Age of an upload from which it must not be slow."""
 
-DRAIN_SECONDS, DRAIN_BYTES = 2.0, 16 << 20
-"""Of a refused upload: what is still read, so that its client gets to see the answer."""
-
 TRIES = 10
 """Tokens that one client may try a minute."""
 
@@ -178,8 +175,6 @@ class Guard:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if message["status"] >= 400:
-                    await body.drain()
                 names = {name.lower() for name, _ in message["headers"]}
                 extra = [(k.lower().encode(), v.encode()) for k, v in HEADERS.items()]
                 if b"cache-control" not in names:
@@ -289,14 +284,3 @@ class _Body:
                 408, "slow", f"slower than {self._settings.slowest} bytes a second", {"Connection": "close"}
             )
         return message
-
-    async def drain(self) -> None:
-        """Reads on for a moment after a refusal: a connection that is shut on a sender loses the answer."""
-        end, most = time.monotonic() + DRAIN_SECONDS, self._size + DRAIN_BYTES
-        while not self._is_read and self._size < most and (left := end - time.monotonic()) > 0:
-            try:
-                message = await asyncio.wait_for(self._receive(), left)
-            except TimeoutError:
-                return
-            self._is_read = message["type"] != "http.request" or not message.get("more_body")
-            self._size += len(message.get("body", b""))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -27,6 +28,9 @@ FIRST = ("kavan", "caca-rnn", "sta", "face")
 
 HEADER_SECONDS = 10.0
 """Time in which a connection must have sent the header of its first request."""
+
+BACKLOG = 512
+"""Connections that wait to be taken."""
 
 CONNECTIONS = 512
 """Connections at once; one more is told to come again."""
@@ -71,14 +75,22 @@ def open_socket(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
+        sock.listen(BACKLOG)  # whoever is told the address may come
     except OSError as error:
         sock.close()
         raise OSError(error.errno, error.strerror, f"{host}:{port}") from None
     return sock
 
 
+LINGER_SECONDS = 3.0
+"""Time for which the rest of a refused upload is still read, and dropped: a connection that is shut on a
+sender may lose the answer."""
+
+
 class PatientProtocol(H11Protocol):
-    """Drops a connection that has not sent the header of a request in time."""
+    """Drops a connection that has not sent the header of a request in time, or never ends a refused one."""
+
+    _linger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Starts the clock."""
@@ -88,7 +100,15 @@ class PatientProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the clock."""
         self._patience.cancel()
+        if self._linger is not None:
+            self._linger.cancel()
         super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Starts the clock again where the request goes on after its answer."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
+            self._linger = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _drop_if_silent(self) -> None:
         if self.cycle is None:
