@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+from itertools import chain
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_a_huge_upload_is_refused_before_it_is_sent():
 
 def test_a_huge_upload_of_unknown_length_is_cut_off():
     with run_server(file_bytes=1 << 20, files=1) as port:
-        pieces = (piece for part in ([ask(), chunk(HEAD)], endless(chunk(bytes(65536)))) for piece in part)
+        pieces = chain([ask(), chunk(HEAD)], endless(chunk(bytes(65536))))
         got = talk(port, pieces)
         assert got.startswith(b"HTTP/1.1 413"), got[:100]
         assert b"larger than 1048576 bytes (file_bytes)" in got
@@ -100,7 +101,7 @@ def test_a_slow_upload_is_given_up(monkeypatch):
 
     monkeypatch.setattr(guard, "GRACE_SECONDS", 0.4)
     with run_server(slowest=1000) as port:
-        pieces = (piece for part in ([ask(50_000), HEAD], endless(b"x")) for piece in part)
+        pieces = chain([ask(50_000), HEAD], endless(b"x"))
         got = talk(port, pieces, pause=0.05)
         assert got.startswith(b"HTTP/1.1 408"), got[:100]
         assert b"slower than 1000 bytes a second" in got
@@ -150,13 +151,11 @@ def test_ten_abusive_requests_do_not_stop_a_good_one(tmp_path, monkeypatch):
         return thread
 
     with run_server(models, file_bytes=1 << 20, canvas_pixels=1 << 20, stall_seconds=3, workers=2) as port:
-        slow = (piece for part in ([ask(90_000), HEAD], endless(b"x")) for piece in part)
+        endless_form = chain([ask(), chunk(HEAD)], endless(chunk(bytes(65536))))
+        slow = chain([ask(90_000), HEAD], endless(b"x"))
         threads = [
             abuse("huge", lambda: talk(port, [ask(1 << 40)])),
-            abuse(
-                "endless", lambda: talk(port, (p for part in ([ask(), chunk(HEAD)], endless(chunk(bytes(65536))))
-                                               for p in part)),
-            ),
+            abuse("endless", lambda: talk(port, endless_form)),
             abuse("slow", lambda: talk(port, slow, pause=0.2)),
             abuse("stalled", lambda: talk(port, [ask(5000), HEAD])),
             abuse("silent", lambda: talk(port, [b"POST"])),

@@ -32,7 +32,9 @@ def upload(tmp_path):
     return {"files": ("a.gif", draw_clip(tmp_path / "a.gif", (255, 0, 0)).read_bytes())}
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8765", "localhost.evil.example", "", "10.0.0.5"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8765", "localhost.evil.example", "", "10.0.0.5"]
+)
 def test_another_host_name_is_refused(client, host):
     """A page that had its name resolve to this machine (DNS rebinding) sends that name."""
     answer = client.get("/", headers={"Host": host})
@@ -151,7 +153,9 @@ def test_without_the_token_there_is_nothing(guarded, upload):
 def test_a_program_shows_the_token(guarded, upload):
     headers = {"Authorization": f"Bearer {TOKEN}"}
     assert guarded.post("/api/predict", files=upload, headers=headers).status_code == 200
-    assert guarded.post("/api/jobs", files=upload, headers=headers).status_code == 202  # and needs no CSRF token
+    assert (
+        guarded.post("/api/jobs", files=upload, headers=headers).status_code == 202
+    )  # and needs no CSRF token
     for wrong in (f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer", "Bearer ü"):
         assert guarded.get("/api/models", headers={"Authorization": wrong.encode()}).status_code == 401
 

@@ -12,9 +12,9 @@ from moodreel.media import Limits
 from moodreel.runtime.table import list_columns, open_table
 from moodreel.web.library import tell_positions
 from moodreel.web.problems import Problem
+from moodreel.web.reading import Watch
 from moodreel.web.settings import WebSettings
 from moodreel.web.shelf import SMALL, Shelf, list_clips
-from moodreel.web.reading import Watch
 from web.fakes import draw_clip, open_client, read_webp
 
 pytest.importorskip("duckdb", reason="the extra web is not installed")
@@ -37,8 +37,7 @@ def make_row(path, happiness=None, anger=None, valence=None, arousal=None, categ
     return {**row, "category": category, **changes}
 
 
-@pytest.fixture
-def root(tmp_path):
+def make_library(tmp_path):
     """A folder of clips and their table; one clip is not there, one could not be read, two lead out of it."""
     root = tmp_path / "clips"
     root.mkdir()
@@ -59,7 +58,13 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def client(root):
+def root(tmp_path):
+    return make_library(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    root = make_library(tmp_path_factory.mktemp("library"))
     with open_client(table=root / "moods.parquet", media=root) as client:
         yield client
 

@@ -1,4 +1,4 @@
-"""POST /api/predict and its neighbours: rows as in the table, errors with their codes, nothing left behind."""
+"""POST /api/predict and its neighbours: rows as in the table, errors with their codes, nothing left."""
 
 import io
 import struct

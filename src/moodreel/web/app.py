@@ -114,7 +114,7 @@ def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
     app.mount("/static", Static(directory=HERE / "static"))
     app.state.kitchen = kitchen
     app.add_middleware(Guard, settings=settings, gate=gate)
-    _describe_problems(app)
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]  # FastAPI's own way to change it
     return app
 
 
@@ -165,9 +165,11 @@ def _name_problem(error: Exception) -> Problem:
     return explain_error(error)
 
 
-def _describe_problems(app: FastAPI) -> None:
-    """Adds the shape of errors to OpenAPI, and takes out FastAPI's own, which is not used."""
-    made: dict[str, Any] = app.openapi()
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """OpenAPI, made when it is asked for, with the shape of our errors in place of FastAPI's own."""
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    made: dict[str, Any] = FastAPI.openapi(app)
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
@@ -184,3 +186,4 @@ def _describe_problems(app: FastAPI) -> None:
             wrong = facts["responses"].get("422", {}).get("content", {}).get("application/json", {})
             if "HTTPValidationError" in str(wrong.get("schema")):
                 wrong["schema"] = {"$ref": "#/components/schemas/Problem"}
+    return made
