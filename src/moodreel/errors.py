@@ -74,14 +74,16 @@ class QueryError(MoodreelError):
         reason: one line.
         position: of the first character that is wrong, from 0; the query's length where something is missing.
         found: what stands there; empty at the end.
+        subject: ``query``, or ``sort``: what the position counts in.
     """
 
-    def __init__(self, reason: str, position: int, found: str = "") -> None:
+    def __init__(self, reason: str, position: int, found: str = "", subject: str = "query") -> None:
         self.reason = reason
         self.position = position
         self.found = found
+        self.subject = subject
         where = f"character {position + 1}, at {found!r}" if found else "at its end"
-        super().__init__(f"query, {where}: {reason}")
+        super().__init__(f"{subject}, {where}: {reason}")
 
 
 class MissingExtra(MoodreelError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from moodreel.cli import faces, lab, large, ratings, serve, study, trace, votes
+from moodreel.cli import faces, lab, large, ratings, search, serve, study, trace, votes
 from moodreel.cli.console import (
     FAILED,
     PIPE_CLOSED,
@@ -346,6 +346,7 @@ def _list_headline(scores: Any) -> list[tuple[str, float]]:
 
 for verb in (
     large.merge,
+    search.search,
     trace.trace,
     faces.keypoints,
     lab.synth,

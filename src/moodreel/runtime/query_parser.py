@@ -77,7 +77,10 @@ def parse_value(text: str, columns: Sequence[Column]) -> Value:
     Raises:
         QueryError: it is none.
     """
-    return _Parser(text, columns).parse_value()
+    try:
+        return _Parser(text, columns).parse_value()
+    except QueryError as error:
+        raise QueryError(error.reason, error.position, error.found, "sort") from None
 
 
 def find_column(name: str, columns: Sequence[Column]) -> Column | None:

@@ -192,19 +192,6 @@ class Table:
         """
         return self._page(self._find(query, sort, descending, quadrant, ranges), offset, limit)
 
-    def stream(
-        self,
-        query: str | None = None,
-        *,
-        sort: str | None = None,
-        descending: bool | None = None,
-        quadrant: str | None = None,
-        ranges: Mapping[str, tuple[float, float]] = {},
-    ) -> Iterator[Hit]:
-        """Yields all rows that :meth:`search` finds, in little memory; arguments and errors as there."""
-        found = self._find(query, sort, descending, quadrant, ranges)
-        return self._hits(found)
-
     def similar(
         self,
         row: int,

@@ -18,6 +18,8 @@ from moodreel.web.shelf import SMALL, Shelf
 if TYPE_CHECKING:
     from moodreel.runtime.search import Hit, Positions, Table
 
+ROWS_AT_ONCE = 8192
+
 MOST_POINTS = 4000
 """Points of the map; of more, every second, third, ..."""
 
@@ -51,8 +53,11 @@ class Library:
 
     def list_paths(self) -> list[str]:
         """Paths of the rows that could be read, each once, in the order of the table."""
-        readable = self.table.stream("status = 'ok'")
-        return list(dict.fromkeys(hit.values["path"] for hit in readable if hit.values["path"]))
+        paths: dict[str, None] = {}
+        for offset in range(0, self.table.count, ROWS_AT_ONCE):
+            page = self.table.search("status = 'ok'", offset=offset, limit=ROWS_AT_ONCE)
+            paths |= dict.fromkeys(hit.values["path"] for hit in page.rows if hit.values["path"])
+        return list(paths)
 
     def draw_thumb(self, row: int, watch: Watch, is_still: bool = False) -> bytes:
         """A small animation of a row's clip, as WebP.

@@ -16,8 +16,7 @@ import csv
 import io
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -30,8 +29,9 @@ from moodreel.errors import MissingExtra, SettingsError, require
 from moodreel.labels.pairs import SHARE, choose_pair
 from moodreel.labels.votes import CHOICES, DECIMALS, score_mu
 from moodreel.labels.votes_live import LiveVotes
-from moodreel.labels.votes_trueskill import TrueSkill
+from moodreel.labels.votes_trueskill import IndexArray, TrueSkill
 from moodreel.runtime.files import replace_file
+from moodreel.web.votes_types import Counts, Pair, Rank, Vote, check_name
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -41,81 +41,11 @@ if TYPE_CHECKING:
 HEADER = ("emotion", "left", "right", "choice", "voter", "time")
 """Columns of an exported file."""
 
-LONGEST = 4096
-"""Characters of an item, an emotion, a voter or a token, at most."""
-
 REMEMBERED = 10_000
 """Voters whose last pair is remembered."""
 
 SQL_VARIABLES = 500
 """Names that one statement asks for, at most."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The next question: which of the two shows more of the emotion?
-
-    Attributes:
-        emotion: that is asked about.
-        left, right: items, in the order in which to show them.
-        is_random: whether chance alone chose the pair.
-    """
-
-    emotion: str
-    left: str
-    right: str
-    is_random: bool
-
-
-@dataclass(frozen=True)
-class Vote:
-    """A vote that is kept.
-
-    Attributes:
-        number: of the vote; later ones have higher numbers.
-        emotion, left, right, choice, voter: as it was cast.
-        time: when, ISO 8601 in UTC.
-        is_undone: whether it was taken back.
-        is_new: whether this call cast it, or took it back; False where it was so already.
-    """
-
-    number: int
-    emotion: str
-    left: str
-    right: str
-    choice: str
-    voter: str
-    time: str
-    is_undone: bool = False
-    is_new: bool = True
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many votes there are, without those taken back.
-
-    Attributes:
-        votes: in all.
-        voters: who cast them.
-        emotions: emotion -> votes, of every emotion that is asked about or has any.
-        own: the same of one voter; empty where none was asked for.
-    """
-
-    votes: int
-    voters: int
-    emotions: Mapping[str, int]
-    own: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Rank:
-    """An item in the ranking of an emotion: the columns of a score file."""
-
-    item: str
-    mu: float
-    sigma: float
-    score: float
-    votes: int
 
 
 class VoteStore:
@@ -156,6 +86,7 @@ class VoteStore:
         self._live: dict[int, LiveVotes] = {}
         self._shown: OrderedDict[str, frozenset[int]] = OrderedDict()
         self._names: dict[int, str] = {}  # of items, which are never renamed
+        self._offered: tuple[int, IndexArray] = (-1, np.empty(0, np.int64))
         self._schema: Schema = open_engine(place)
 
     def __enter__(self) -> VoteStore:
@@ -189,8 +120,9 @@ class VoteStore:
         """
         with self._schema.begin(writes=True) as connection:
             for kind, names in (("item", items), ("emotion", emotions)):
-                wanted = list(dict.fromkeys(_check_name(kind, name) for name in names))
+                wanted = list(dict.fromkeys(check_name(kind, name) for name in names))
                 self._schema.offer(connection, kind, wanted)
+            self._schema.raise_revision(connection)
 
     @property
     def items(self) -> tuple[str, ...]:
@@ -217,22 +149,20 @@ class VoteStore:
         Raises:
             SettingsError: the emotion is not offered, or the voter is no name.
         """
-        _check_name("voter", voter)
+        check_name("voter", voter)
         with self._schema.begin(writes=False) as connection:
             emotion_id = self._schema.find(connection, "emotion", emotion)
-            offered = self._schema.list_offered(connection, "item")
             last = self._schema.find_last_pair(connection, voter)
             with self._lock:
                 live = self._refresh(connection, emotion_id)
-                self._names.update(offered)
-                places = np.array([number for number, _ in offered], np.int64)
+                places = self._list_places(connection)
                 size = int(places.max(initial=0)) + 1
                 mu, variance, _ = live.ratings.get(size)
                 answered = live.answered.get(voter, {})
                 choice = None
                 shown = self._shown.get(voter, frozenset())
                 # What was shown but not answered comes again where nothing else is left.
-                for before in dict.fromkeys([shown, last]):
+                for barred in ([shown, last], [last]):
                     choice = choice or choose_pair(
                         mu,
                         variance,
@@ -240,7 +170,7 @@ class VoteStore:
                         self._rng,
                         share=self._share,
                         answered=answered,
-                        last=before,
+                        barred=barred,
                         settings=self._settings,
                     )
                 if choice is None:
@@ -271,9 +201,9 @@ class VoteStore:
         """
         require(choice in CHOICES, "choice", choice, f"one of {', '.join(CHOICES)}")
         require(left != right, "right", right, "another item than left")
-        _check_name("voter", voter)
+        check_name("voter", voter)
         if token is not None:
-            _check_name("token", token)
+            check_name("token", token)
         now = _tell_time()
         with self._schema.begin(writes=True) as connection:
             emotion_id = self._schema.find(connection, "emotion", emotion)
@@ -371,10 +301,12 @@ class VoteStore:
             file.write((",".join(HEADER) + "\n").encode())
             for rows in self._schema.list_votes(connection):
                 stream = io.StringIO(newline="")
-                writer = csv.writer(stream, lineterminator="\n")
+                plain = csv.writer(stream, lineterminator="\n")
+                quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
                 for row in rows:
                     cells = (row.emotion, row.left, row.right, CHOICES[row.choice], row.voter, row.time)
-                    writer.writerow(cells)
+                    # of itself the module quotes no carriage return, and takes one for the end of a row
+                    (quoted if "\r" in "".join(cells) else plain).writerow(cells)
                 count += len(rows)
                 file.write(stream.getvalue().encode())
         return count
@@ -393,6 +325,15 @@ class VoteStore:
             live.last = row.id
         return live
 
+    def _list_places(self, connection: Connection) -> IndexArray:
+        """The items that are offered. The lock is held."""
+        revision = self._schema.find_revision(connection)
+        if revision != self._offered[0]:
+            offered = self._schema.list_offered(connection, "item")
+            self._names.update(offered)
+            self._offered = (revision, np.array([number for number, _ in offered], np.int64))
+        return self._offered[1]
+
     def _learn_names(self, connection: Connection, places: list[int]) -> None:
         missing = [place for place in places if place not in self._names]
         for start in range(0, len(missing), SQL_VARIABLES):
@@ -402,18 +343,6 @@ class VoteStore:
         undone = row.undo is not None if is_undone is None else is_undone
         choice = CHOICES[row.choice]
         return Vote(row.id, row.emotion, row.left, row.right, choice, row.voter, row.time, undone, is_new)
-
-
-def _check_name(kind: str, name: str) -> str:
-    """A name that databases and files of votes take; raises SettingsError for another."""
-    ok = isinstance(name, str) and bool(name.strip()) and len(name) <= LONGEST and "\0" not in name
-    require(ok, kind, name if isinstance(name, str) and len(name) < 80 else "...",
-            f"a text of 1 to {LONGEST} characters")  # fmt: skip
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise SettingsError(kind, name, "text that UTF-8 can hold") from None
-    return name
 
 
 def _tell_time() -> str:

@@ -108,6 +108,7 @@ def open_engine(place: str | Path) -> Schema:
         version = connection.scalar(sql.select(FACTS.c.value).where(FACTS.c.name == "version"))
         if version is None:
             connection.execute(sql.insert(FACTS).values(name="version", value=str(VERSION)))
+            connection.execute(sql.insert(FACTS).values(name="revision", value="0"))
         elif version != str(VERSION):
             raise DataError(f"{schema.name}: votes of version {version}, this version reads {VERSION}")
     return schema
@@ -163,6 +164,8 @@ class Schema:
     def offer(self, connection: Connection, kind: str, names: Sequence[str]) -> None:
         """States which items or emotions are asked."""
         table = KINDS[kind]
+        facts = sql.select(FACTS.c.value).where(FACTS.c.name == "revision").with_for_update()
+        connection.execute(facts)  # one at a time
         held = {
             row.name: row.offered for row in connection.execute(sql.select(table.c.name, table.c.offered))
         }
@@ -174,6 +177,15 @@ class Schema:
         new = [{"name": name, "offered": True} for name in names if name not in held]
         if new:
             connection.execute(sql.insert(table), new)
+
+    def find_revision(self, connection: Connection) -> int:
+        """How often what is offered was changed."""
+        return int(connection.scalar(sql.select(FACTS.c.value).where(FACTS.c.name == "revision")) or 0)
+
+    def raise_revision(self, connection: Connection) -> None:
+        """Says that what is offered was changed."""
+        value = str(self.find_revision(connection) + 1)
+        connection.execute(sql.update(FACTS).where(FACTS.c.name == "revision").values(value=value))
 
     def list_offered(self, connection: Connection, kind: str) -> list[tuple[int, str]]:
         """(id, name) of what is asked."""
@@ -279,7 +291,7 @@ class Schema:
         query = query.where(VOTES.c.undo.is_(None))
         if voter is not None:
             query = query.where(VOTES.c.voter == voter)
-        return dict(connection.execute(query.group_by(EMOTIONS.c.name)).tuples().all())
+        return {row[0]: row[1] for row in connection.execute(query.group_by(EMOTIONS.c.name))}
 
     def count_voters(self, connection: Connection) -> int:
         """How many people have votes that hold."""
