@@ -59,7 +59,7 @@ def serve(
     ] = 64,
     seconds: Annotated[
         float, typer.Option(metavar="S", help="Time that a model may take over one clip.")
-    ] = 120.0,
+    ] = 600.0,
     rate: Annotated[
         int, typer.Option(metavar="N", help="Requests a minute of one client that cost work; 0: no bound.")
     ] = 1200,

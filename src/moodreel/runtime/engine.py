@@ -133,7 +133,7 @@ class OnnxEngine:
 
 
 def import_onnxruntime() -> Any:
-    """ONNX Runtime, kept from sending usage data to its maker (seen in 1.31: a name look-up at the first use).
+    """ONNX Runtime, kept from sending usage data to its maker (seen in 1.31: a name is looked up at once).
 
     ``ORT_DISABLE_TELEMETRY`` must be set before the library is loaded; who has set it otherwise is heeded.
     """

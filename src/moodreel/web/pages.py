@@ -154,7 +154,7 @@ def list_routes(spec: dict[str, Any]) -> list[dict[str, Any]]:
                     "path": path,
                     "method": method.upper(),
                     "summary": facts.get("summary", ""),
-                    "description": facts.get("description", ""),
+                    "description": facts.get("description", "").replace("`", ""),
                     "parameters": [
                         {"name": p["name"], "text": p.get("description", "")}
                         for p in facts.get("parameters", [])

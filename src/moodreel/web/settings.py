@@ -75,7 +75,7 @@ class WebSettings:
     """Pictures in a clip."""
     decoded_bytes: int = 512 * MIB
     """Memory that a clip's own bytes may take, where they are read whole (GIF, PNG, WebP, JPEG)."""
-    seconds: float = 120.0
+    seconds: float = 600.0
     """Time that one model may take over one clip."""
     stall_seconds: float = 10.0
     """Time without a single byte after which an upload is given up."""
