@@ -53,9 +53,9 @@ def talk(port, pieces, pause=0.0):
         try:
             while more := sock.recv(65536):
                 got += more
-        except OSError:
+        except ConnectionError:
             pass
-        return got
+        return got  # the server has shut the connection: a timeout would be an error
 
 
 def ask(length=None):
@@ -196,9 +196,8 @@ def test_work_ends_when_its_client_has_gone(tmp_path):
         for _ in range(2):
             with pytest.raises(TimeoutError):
                 post(port, green, timeout=0.7)
-        calls = engines["kavan"].calls
-        assert calls == 1
-        time.sleep(0.3)
+        assert engines["kavan"].calls == 1
+        time.sleep(1)  # for the server to see that they have gone
         engines["kavan"].gate.set()
         assert post(port, good)[0] == 200
-        assert engines["kavan"].calls in (calls + 1, calls + 2)
+        assert engines["kavan"].calls == 2  # the second of them was never read
