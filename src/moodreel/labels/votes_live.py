@@ -8,9 +8,9 @@ ever computed: the numbers are those of :func:`moodreel.labels.votes.score_votes
 
 from __future__ import annotations
 
+import array
 import bisect
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -19,33 +19,31 @@ from moodreel.labels.votes_trueskill import PLAIN, IndexArray, TrueSkill
 from moodreel.types import FloatArray
 
 
-class _Step(NamedTuple):
-    """One vote: its items, the winner first, and what they were before it."""
-
-    number: int
-    first: int
-    second: int
-    drawn: bool
-    before: tuple[float, float, float, float]
-
-
 class LiveRatings:
     """Ratings of the items of one emotion.
 
     Args:
         settings: what TrueSkill assumes; None for the defaults.
+
+    Attributes:
+        size: one more than the highest item that a vote named.
     """
 
     def __init__(self, settings: TrueSkill | None = None) -> None:
         self.settings = settings or TrueSkill()
+        self._margin = self.settings.margin
         self._mu: FloatArray = np.empty(0)
         self._variance: FloatArray = np.empty(0)
         self._votes = np.empty(0, np.int64)
-        self._steps: list[_Step] = []
+        self._numbers = array.array("q")  # of the votes; 45 bytes a vote, with what follows
+        self._items = array.array("i")  # two a vote, the winner first
+        self._drawn = array.array("b")
+        self._before = array.array("d")  # four a vote: mu and variance of the one and the other
+        self.size = 0
         self._grow(64)
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._numbers)
 
     def _grow(self, size: int) -> None:
         more = max(size, 2 * len(self._mu)) - len(self._mu)
@@ -71,36 +69,38 @@ class LiveRatings:
         self._rate(number, first, second, choice == NEITHER)
 
     def _rate(self, number: int, first: int, second: int, drawn: bool) -> None:
-        if max(first, second) >= len(self._mu):
-            self._grow(max(first, second) + 1)
-        mu, variance, settings = self._mu, self._variance, self.settings
-        before = (mu[first], variance[first], mu[second], variance[second])
-        self._steps.append(_Step(number, first, second, drawn, before))
+        highest = max(first, second)
+        if highest >= len(self._mu):
+            self._grow(highest + 1)
+        self.size = max(self.size, highest + 1)
+        mu, variance = self._mu.data, self._variance.data
+        self._numbers.append(number)
+        self._items.extend((first, second))
+        self._drawn.append(drawn)
+        self._before.extend((mu[first], variance[first], mu[second], variance[second]))
+        settings = self.settings
         noise, drift = 2 * settings.beta**2, settings.tau**2
-        PLAIN.rate(mu.data, variance.data, [first], [second], [drawn], self._margin, noise, drift)
+        PLAIN.rate(mu, variance, [first], [second], [drawn], self._margin, noise, drift)
         self._votes[first] += 1
         self._votes[second] += 1
-
-    @property
-    def _margin(self) -> float:
-        return self.settings.margin
 
     def remove(self, numbers: Iterable[int]) -> None:
         """Takes votes back; numbers of votes that are not there are passed over."""
         gone = set(numbers)
         if not gone:
             return
-        start = bisect.bisect_left(self._steps, min(gone), key=lambda step: step.number)
-        behind = self._steps[start:]
-        for step in reversed(behind):
-            first, second = step.first, step.second
-            self._mu[first], self._variance[first], self._mu[second], self._variance[second] = step.before
+        start = bisect.bisect_left(self._numbers, min(gone))
+        numbers, items, drawn = self._numbers[start:], self._items[2 * start :], self._drawn[start:]
+        for k in range(len(self._numbers) - 1, start - 1, -1):
+            first, second = self._items[2 * k], self._items[2 * k + 1]
+            before = self._before[4 * k : 4 * k + 4]
+            self._mu[first], self._variance[first], self._mu[second], self._variance[second] = before
             self._votes[first] -= 1
             self._votes[second] -= 1
-        del self._steps[start:]
-        for step in behind:
-            if step.number not in gone:
-                self._rate(step.number, step.first, step.second, step.drawn)
+        del self._numbers[start:], self._items[2 * start :], self._drawn[start:], self._before[4 * start :]
+        for k, number in enumerate(numbers):
+            if number not in gone:
+                self._rate(number, items[2 * k], items[2 * k + 1], bool(drawn[k]))
 
 
 class LiveVotes:
@@ -113,7 +113,6 @@ class LiveVotes:
         ratings: of the items.
         last: number of the last vote that was seen.
         undos: how many votes had been taken back when they were last looked for.
-        pairs: vote -> voter, left, right.
         answered: voter -> item -> the items it stood against.
     """
 
@@ -121,22 +120,20 @@ class LiveVotes:
         self.ratings = LiveRatings(settings)
         self.last = 0
         self.undos = 0
-        self.pairs: dict[int, tuple[str, int, int]] = {}
         self.answered: dict[str, dict[int, set[int]]] = {}
 
     def add(self, number: int, left: int, right: int, choice: int, voter: str) -> None:
         """Adds a vote; arguments as of :meth:`LiveRatings.add`, and who cast it."""
         self.ratings.add(number, left, right, choice)
-        self.pairs[number] = (voter, left, right)
         own = self.answered.setdefault(voter, {})
         own.setdefault(left, set()).add(right)
         own.setdefault(right, set()).add(left)
 
-    def remove(self, numbers: Iterable[int]) -> None:
-        """Takes votes back; numbers of votes that are not there are passed over."""
-        gone = [number for number in numbers if number in self.pairs]
-        self.ratings.remove(gone)
-        for number in gone:
-            voter, left, right = self.pairs.pop(number)
-            self.answered[voter][left].discard(right)
-            self.answered[voter][right].discard(left)
+    def remove(self, votes: Iterable[tuple[int, int, int, str]]) -> None:
+        """Takes votes back, (number, left, right, voter) each; those that were not seen are passed over."""
+        gone = list(votes)
+        self.ratings.remove(number for number, *_ in gone)
+        for _, left, right, voter in gone:
+            own = self.answered.get(voter, {})
+            for one, other in ((left, right), (right, left)):
+                own.get(one, set()).discard(other)

@@ -8,7 +8,7 @@ and rows by Arrow and numpy. See docs/search.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,16 +30,13 @@ from moodreel.runtime.query import (
 )
 from moodreel.runtime.query_parser import parse_query, parse_value, tell_near
 from moodreel.runtime.schema import SYSTEMS
-from moodreel.runtime.search_index import Index, IndexArray, Recent
+from moodreel.runtime.search_index import Index, IndexArray, Ranking, Recent
 from moodreel.runtime.search_load import Loaded, load_table
 from moodreel.runtime.table import Row
 from moodreel.types import FloatArray
 
 MEMORY_MB = 2048
 """Memory that a table may take, and DuckDB as much again."""
-
-CHUNK = 2048
-"""Rows that are Python's at once."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +83,6 @@ class Positions:
     arousal: FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """Rows in their order, with distances where there are any."""
-
-    rows: IndexArray
-    distances: FloatArray | None = None
-
-
 def open_table(path: str | Path, *, memory_mb: int = MEMORY_MB) -> Table:
     """Opens a result table for searching.
 
@@ -132,7 +121,7 @@ class Table:
         self._named = {column.name: column for column in loaded.columns}
         self.scores = self._choose_scores()
         self._numbers: dict[str, FloatArray] = {}
-        self._kept: Recent[_Found] = Recent()
+        self._kept: Recent[Ranking] = Recent()
         self._index = Index(path, loaded, memory_mb)
 
     def __enter__(self) -> Table:
@@ -226,7 +215,7 @@ class Table:
             why = f" ({values['error']})" if values["error"] else ""
             raise DataError(f"{self.path}: row {row}, {values['path']}: has no scores to compare{why}")
         found = self._near(known, self._ask(query, quadrant, ranges), row)
-        return self._page(found, offset, limit)
+        return self._page(found, offset, limit, 1.0)
 
     def near(
         self,
@@ -252,10 +241,9 @@ class Table:
         place = {"valence": valence, "arousal": arousal}
         for name, value in place.items():
             require(-1 <= value <= 1, name, value, "a number from -1 to 1")
-        # The mean square over two axes is half the square of the distance.
         found = self._near(place, self._ask(query, quadrant, ranges), None)
-        assert found.distances is not None
-        return self._page(_Found(found.rows, found.distances * math.sqrt(2)), offset, limit)
+        # The mean square over two axes is half the square of the distance.
+        return self._page(found, offset, limit, math.sqrt(2))
 
     def positions(
         self,
@@ -277,7 +265,7 @@ class Table:
             SettingsError: there is no such row.
         """
         require(0 <= row < self.count, "row", row, f"a row of the table, 0 to {self.count - 1}")
-        return next(self._hits(_Found(np.array([row]))))
+        return Hit(row, self._rows.slice(row, 1).to_pylist()[0])
 
     def find(self, path: str) -> int | None:
         """The first row of a path, or of the only path that ends in ``/`` and it; None where there is none.
@@ -351,21 +339,24 @@ class Table:
         descending: bool | None,
         quadrant: str | None,
         ranges: Mapping[str, tuple[float, float]],
-    ) -> _Found:
-        rows = self._index.match(self._ask(query, quadrant, ranges))
+    ) -> Ranking:
+        asked = self._ask(query, quadrant, ranges)
         if sort is None:
-            return _Found(rows[::-1] if descending else rows)
+            rows = self._index.match(asked)
+            return Ranking(rows[::-1] if descending else rows)
         value = Name(self._named[sort]) if sort in self._named else parse_value(sort, self.columns)
         if descending is None:
             descending = find_kind(value) != "text"
-        order = self._index.order(value, descending)
+        key = (asked, value, descending)
+        held = self._kept.get(key)
+        if held is not None:
+            return held
+        rows, keys = self._index.match(asked), self._index.measure(value)
         if len(rows) < self.count:
-            wanted = np.zeros(self.count, np.bool_)
-            wanted[rows] = True
-            order = order[wanted[order]]
-        return _Found(order)
+            keys = keys[rows]
+        return self._kept.put(key, Ranking(rows, -keys if descending else keys))
 
-    def _near(self, place: Mapping[str, float], asked: Condition | None, without: int | None) -> _Found:
+    def _near(self, place: Mapping[str, float], asked: Condition | None, without: int | None) -> Ranking:
         """Rows by the root mean squared difference from a place, nearest first."""
         key = (tuple(place.items()), asked, without)
         held = self._kept.get(key)
@@ -381,22 +372,17 @@ class Table:
             difference *= difference
             total += difference
         distances = np.sqrt(total / len(place))
-        order = np.argsort(distances, kind="stable")  # NaN, no distance, comes last
-        order = order[: int(np.count_nonzero(~np.isnan(distances)))]
-        return self._kept.put(key, _Found(rows[order], distances[order]))
+        known = int(np.count_nonzero(~np.isnan(distances)))
+        return self._kept.put(key, Ranking(rows, distances, known))
 
-    def _page(self, found: _Found, offset: int, limit: int) -> Page:
+    def _page(self, found: Ranking, offset: int, limit: int, scale: float | None = None) -> Page:
+        """Some rows, with their keys, scaled, as distances where there is a scale."""
         require(offset >= 0, "offset", offset, "0 or more")
         require(limit >= 0, "limit", limit, "0 or more")
-        part = slice(offset, offset + limit)
-        distances = None if found.distances is None else found.distances[part]
-        hits = tuple(self._hits(_Found(found.rows[part], distances)))
-        return Page(hits, len(found.rows), offset)
-
-    def _hits(self, found: _Found) -> Iterator[Hit]:
-        for start in range(0, len(found.rows), CHUNK):
-            part = slice(start, start + CHUNK)
-            numbers = found.rows[part].tolist()
-            distances = [None] * len(numbers) if found.distances is None else found.distances[part].tolist()
-            values = self._rows.take(numbers).to_pylist()
-            yield from map(Hit, numbers, values, distances)
+        places = found.cut(offset, offset + limit)
+        distances: list[float | None] = [None] * len(places)
+        if scale is not None and found.keys is not None:
+            distances = (found.keys[places] * scale).tolist()
+        rows = found.rows[places]
+        values = self._rows.take(rows).to_pylist()
+        return Page(tuple(map(Hit, rows.tolist(), values, distances)), found.total, offset)

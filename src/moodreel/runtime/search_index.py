@@ -1,4 +1,4 @@
-"""The columns of a table in DuckDB: which rows a condition is true of, and in what order rows come.
+"""The columns of a table in DuckDB: which rows a condition is true of, and by what numbers rows are ordered.
 
 The database is in memory and this process's own. Once the columns are in it, it is shut off from files and
 the network, loads no extension, writes nothing to disk, and its settings are locked; the SQL that it gets has
@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.errors import DataError, MissingExtra
-from moodreel.runtime.query import Condition, Value
+from moodreel.runtime.query import Condition, Name, Value
 from moodreel.runtime.query_sql import Sql, compile_query
 from moodreel.runtime.search_load import Loaded
+from moodreel.types import FloatArray
 
 if TYPE_CHECKING:
     pass
@@ -28,6 +29,9 @@ IndexArray: TypeAlias = npt.NDArray[np.int64]
 
 KEPT = 8
 """Answers that are kept, so that the next page of one is quick."""
+
+FEW = 8
+"""Up to one row in so many is found without sorting the others."""
 
 Answer = TypeVar("Answer")
 
@@ -55,6 +59,35 @@ class Recent(Generic[Answer]):
         return answer
 
 
+class Ranking:
+    """Rows in the order of a number: the first of them at once, all of them only when asked for.
+
+    Args:
+        rows: [M] numbers of rows, ascending.
+        keys: [M] lowest first, NaN last; rows with equal ones stay in their order. None: as they stand.
+        total: how many of the rows count, of those in order; None: all.
+    """
+
+    def __init__(self, rows: IndexArray, keys: FloatArray | None = None, total: int | None = None) -> None:
+        self.rows, self.keys = rows, keys
+        self.total = len(rows) if total is None else total
+        self._order: IndexArray | None = None
+
+    def cut(self, start: int, stop: int) -> IndexArray:
+        """Places (in ``rows``) of the rows from ``start`` to before ``stop``, in order."""
+        stop = min(stop, self.total)
+        if self.keys is None or start >= stop:
+            return np.arange(start, max(start, stop))
+        if self._order is None and stop * FEW < len(self.rows):
+            bound = np.partition(self.keys, stop - 1)[stop - 1]
+            if not np.isnan(bound):
+                first = np.flatnonzero(self.keys <= bound)
+                return first[np.argsort(self.keys[first], kind="stable")][start:stop]
+        if self._order is None:
+            self._order = np.argsort(self.keys, kind="stable")
+        return self._order[start:stop]
+
+
 class Index:
     """The columns of a table, to be asked by several threads.
 
@@ -75,7 +108,9 @@ class Index:
             raise MissingExtra("web", "searching a table (duckdb)") from error
         self._path, self._columns = path, loaded.columns
         self._count: int = loaded.rows.num_rows
+        self._rows = loaded.rows
         self._kept: Recent[IndexArray] = Recent()
+        self._measured: Recent[FloatArray] = Recent()
         self._database = duckdb.connect(
             ":memory:",
             config={
@@ -108,26 +143,29 @@ class Index:
         if held is not None:
             return held
         sql = compile_query(condition, self._columns)
-        rows = self._select(Sql(f"SELECT i FROM t WHERE {sql.text}", sql.parameters))
-        return self._kept.put(condition, np.sort(rows))
+        found = self._execute(Sql(f"SELECT i FROM t WHERE {sql.text}", sql.parameters))
+        return self._kept.put(condition, np.sort(found["i"]))
 
-    def order(self, value: Value, descending: bool) -> IndexArray:
-        """[N] all rows by a value; those without one last, equal ones as in the table."""
-        key = (value, descending)
-        held = self._kept.get(key)
+    def measure(self, value: Value) -> FloatArray:
+        """[N] numbers by which rows are ordered, NaN where there is no value; of texts, their ranks."""
+        held = self._measured.get(value)
         if held is not None:
             return held
+        if isinstance(value, Name) and value.column.kind == "text":
+            return self._measured.put(value, _rank_texts(self._rows[value.column.name]))
         sql = compile_query(value, self._columns)
-        way = "DESC" if descending else "ASC"
-        text = f"SELECT i FROM t ORDER BY {sql.text} {way} NULLS LAST, i"
-        return self._kept.put(key, self._select(Sql(text, sql.parameters)))
+        found = self._execute(Sql(f"SELECT i, {sql.text} AS k FROM t", sql.parameters))
+        keys = np.full(self._count, np.nan)
+        keys[found["i"]] = np.ma.filled(found["k"], np.nan)
+        return self._measured.put(value, keys)
 
-    def _select(self, sql: Sql) -> IndexArray:
+    def _execute(self, sql: Sql) -> Any:
+        """Column -> [M] numbers, masked where they are null."""
         import duckdb
 
         try:
             with self._database.cursor() as cursor:
-                return cursor.execute(sql.text, list(sql.parameters)).fetchnumpy()["i"].astype(np.int64)
+                return cursor.execute(sql.text, list(sql.parameters)).fetchnumpy()
         except duckdb.Error as error:
             raise self._explain(error) from None
 
@@ -148,6 +186,16 @@ def _name_columns(loaded: Loaded) -> Any:
         else:
             named[f"c{place}"] = values.cast(pyarrow.float64(), safe=False)
     return pyarrow.table(named)
+
+
+def _rank_texts(values: Any) -> FloatArray:
+    """Place of each text among the different ones, by code points; NaN for null."""
+    import pyarrow.compute as compute
+
+    ranks = compute.rank(values, tiebreaker="dense")
+    keys: FloatArray = ranks.to_numpy().astype(np.float64)
+    keys[compute.is_null(values).to_numpy()] = np.nan
+    return keys
 
 
 def _fold(values: Any) -> Any:

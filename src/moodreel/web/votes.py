@@ -272,8 +272,7 @@ class VoteStore:
             emotion_id = self._schema.find(connection, "emotion", emotion)
             with self._lock:
                 live = self._refresh(connection, emotion_id)
-                size = max((max(pair[1:]) for pair in live.pairs.values()), default=0) + 1
-                mu, variance, votes = live.ratings.get(size)
+                mu, variance, votes = live.ratings.get(live.ratings.size)
                 named = np.flatnonzero(votes)
                 self._learn_names(connection, named.tolist())
                 names = [self._names[place] for place in named.tolist()]

@@ -270,10 +270,13 @@ class Schema:
         found = connection.scalar(sql.select(EMOTIONS.c.undos).where(EMOTIONS.c.id == emotion))
         return int(found or 0)
 
-    def list_undone(self, connection: Connection, emotion: int, after: int) -> list[int]:
-        """Numbers of the votes taken back after that many."""
-        query = sql.select(VOTES.c.id).where(VOTES.c.emotion == emotion, VOTES.c.undo > after)
-        return list(connection.scalars(query))
+    def list_undone(
+        self, connection: Connection, emotion: int, after: int
+    ) -> list[tuple[int, int, int, str]]:
+        """(number, left, right, voter) of the votes taken back after that many."""
+        query = sql.select(VOTES.c.id, VOTES.c.left, VOTES.c.right, VOTES.c.voter)
+        query = query.where(VOTES.c.emotion == emotion, VOTES.c.undo > after)
+        return [(row.id, row.left, row.right, row.voter) for row in connection.execute(query)]
 
     def list_new(self, connection: Connection, emotion: int, after: int) -> Iterator[Any]:
         """Yields votes with higher numbers, also those taken back, by number."""
