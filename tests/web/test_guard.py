@@ -86,7 +86,7 @@ def test_every_answer_has_the_headers(client, path):
     assert "unsafe" not in policy
     assert "http" not in policy
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert headers["x-frame-options"] == "DENY"
     assert headers["cache-control"] == ("no-cache" if path == "/static/web.css" else "no-store")
 

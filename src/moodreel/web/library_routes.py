@@ -39,7 +39,8 @@ def make_library_routes(library: Library | None, pages: Pages, pool: Pool, secon
     @router.get("/library", include_in_schema=False)
     async def show_page(request: Request) -> Response:
         told = None if library is None else library.tell()
-        keys = {name: key_of(name) for name in ([*told["scores"], *told["quadrants"]] if told else ())}
+        names = [name.removeprefix("p_") for name in (*told["scores"], *told["quadrants"])] if told else []
+        keys = {name: key_of(name) for name in names}
         return pages.show(request, "library.html", "Library", library=told, keys=keys)
 
     if library is None:

@@ -9,8 +9,7 @@ const grid = $("#grid");
 const dialog = $("#detail");
 const BLOCK = 60; // rows asked for at once
 const MARGIN = 1; // screens drawn beyond what is seen
-const QUADRANT_KEYS = ["", "q1", "q2", "q3", "q4"];
-const QUADRANTS = ["", "pleasure_arousal", "misery_arousal", "misery_sleepiness", "pleasure_sleepiness"];
+const keys = JSON.parse(shelf.dataset.keys); // category -> its class in the style sheet
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches ? "&still=true" : "";
 const svg = "http://www.w3.org/2000/svg";
 
@@ -193,7 +192,8 @@ function tellStrongest(values) {
 function makeCell(row, index) {
   const { values } = row;
   const cell = document.createElement("article");
-  cell.className = `cell ${QUADRANT_KEYS[QUADRANTS.indexOf(values.category)] || "q0"}`;
+  const key = keys[values.category];
+  cell.className = `cell ${key || "q0"}`;
   cell.setAttribute("role", "listitem");
   cell.setAttribute("aria-posinset", index + 1);
   cell.setAttribute("aria-setsize", state.total);
@@ -217,7 +217,6 @@ function makeCell(row, index) {
   name.textContent = nameOf(values.path);
   const mood = document.createElement("span");
   mood.className = "mood";
-  const key = QUADRANT_KEYS[QUADRANTS.indexOf(values.category)];
   if (key) mood.append(sign(key));
   mood.append(tellCategory(values));
   const more = document.createElement("span");

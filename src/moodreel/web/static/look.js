@@ -203,6 +203,8 @@ for (const box of $$('input[name="model"]')) {
   box.addEventListener("change", () => cards().forEach((card) => card.want(chosen())));
 }
 
+if (input.files.length) input.dispatchEvent(new Event("change")); // chosen before this script was there
+
 let depth = 0;
 addEventListener("dragenter", (event) => {
   if (!event.dataTransfer?.types.includes("Files")) return;
