@@ -1,5 +1,9 @@
 """The engine on networks whose outputs can be worked out by hand."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -72,3 +76,20 @@ def test_threads():
     assert count_cores() >= 1
     with pytest.raises(SettingsError, match="threads = 0"):
         OnnxEngine(b"", SYSTEMS["face"], threads=0)
+
+
+@pytest.mark.parametrize("wish", [None, "0"])
+def test_the_library_reports_nothing_to_its_maker(tmp_path, wish):
+    """It leaves a file of its session where it would; a person's own wish is heeded."""
+    code = (
+        "import os; from moodreel.runtime.engine import import_onnxruntime; import_onnxruntime();"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"TMPDIR": str(tmp_path)} | ({} if wish is None else {"ORT_DISABLE_TELEMETRY": wish})
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{wish or 1}\n"
+    if wish is None:
+        assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from moodreel.cli import doctor, faces, hub, lab, large, ratings, search, study, trace, votes
+from moodreel.cli import doctor, faces, hub, lab, large, ratings, search, serve, study, trace, votes
 from moodreel.cli.console import (
     FAILED,
     PIPE_CLOSED,
@@ -355,6 +355,7 @@ for verb in (
     study.ablate,
     lab.export,
     hub.push,
+    serve.serve,
     doctor.doctor,
 ):
     app.command()(verb)

@@ -83,6 +83,23 @@ def needs_lab(verb: str) -> Iterator[None]:
         raise MissingExtra("lab", f"moodreel {verb} ({error.name})") from error
 
 
+@contextmanager
+def needs_extra(extra: str, need: str, modules: Sequence[str]) -> Iterator[None]:
+    """Turns the absence of a module of an extra into the line that installs it.
+
+    Args:
+        extra: name of the extra.
+        need: what needs it.
+        modules: top-level names that belong to it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in modules:
+            raise
+        raise MissingExtra(extra, f"{need} ({error.name})") from error
+
+
 def close_after(results: Iterator[Result], stack: ExitStack) -> Iterator[Result]:
     """The same iterator, stopped (its threads ended) when the stack unwinds."""
     close = getattr(results, "close", None)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from moodreel.errors import BundleError
 from moodreel.lab.weights import HALF_SUFFIX
+from moodreel.runtime.engine import import_onnxruntime
 
 TOLERANCE = 1e-4
 """Largest difference between ONNX Runtime and torch on any output before an export is refused."""
@@ -73,9 +74,7 @@ def compare_onnx(path: Path, cases: Sequence[tuple[Mapping[str, Tensor], Sequenc
     Raises:
         BundleError: they differ by more than :data:`TOLERANCE`.
     """
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = import_onnxruntime().InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     for inputs, expected in cases:
         found = session.run(None, {name: value.numpy() for name, value in inputs.items()})

@@ -33,7 +33,7 @@ from moodreel.types import Clip, UInt8Array
 if TYPE_CHECKING:
     from PIL import Image
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | UInt8Array | Clip"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | UInt8Array | Clip | Media"
 
 STILL_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 MEDIA_SUFFIXES = STILL_SUFFIXES | {".gif", ".apng", ".mp4", ".m4v", ".webm", ".mov", ".mkv", ".avi"}
@@ -105,8 +105,8 @@ def open_media(source: Source, limits: Limits = _DEFAULT, *, fps: float = DEFAUL
 
     Args:
         source: a path (file, or folder of numbered stills), bytes of a file, a Pillow image, a uint8 array
-            [H, W, 3 or 4] or [T, H, W, 3 or 4] (RGB or RGBA), or a Clip. The format of a file is told by
-            its content, not by its name.
+            [H, W, 3 or 4] or [T, H, W, 3 or 4] (RGB or RGBA), a Clip, or a Media, which is given back as it
+            is. The format of a file is told by its content, not by its name.
         limits: bounds on what it may cost.
         fps: frames a second of inputs without times (folders of frames, arrays).
 
@@ -122,6 +122,8 @@ def open_media(source: Source, limits: Limits = _DEFAULT, *, fps: float = DEFAUL
     """
     if not (np.isfinite(fps) and fps > 0):
         raise SettingsError("fps", fps, "frames a second, finite and > 0")
+    if isinstance(source, Media):
+        return source
     if isinstance(source, Clip):
         timeline = Timeline(source.starts, source.durations, source.raw_durations, source.loop)
         return ArrayMedia(source.frames, timeline, source.source)

@@ -77,14 +77,14 @@ def blend_heat(frame: UInt8Array, heat: Float32Array) -> UInt8Array:
     height, width = frame.shape[:2]
     large = Image.fromarray(heat).resize((width, height), Image.Resampling.BILINEAR)
     level = (np.asarray(large) * 255 + 0.5).astype(np.uint8)
-    tint, opacity = _list_heat()
+    tint, opacity = list_heat()
     cover = opacity[level][..., None]
     mixed: UInt8Array = (frame * (256 - cover) + tint[level] * cover >> 8).astype(np.uint8)
     return mixed
 
 
 @cache
-def _list_heat() -> tuple[Any, Any]:
+def list_heat() -> tuple[Any, Any]:
     """Colours [256, 3] and opacities [256] (0 to 256) of the ramp, as uint32."""
     at = np.linspace(0, 1, 256)
     columns = [np.interp(at, _RAMP[:, 0], _RAMP[:, k]) for k in range(1, 5)]

@@ -73,7 +73,7 @@ class Report:
         self._abstain, self._per_page, self._pictures = abstain, per_page, pictures
         self._token = secrets.token_hex(4)
         self._drafts: list[Path] = []
-        self._templates = _load_templates()
+        self._templates = load_templates()
         self._overview = Overview()
         self._listed: list[dict[str, Any]] = []  # of the page in work
         self._pages: list[tuple[Path, Path]] = []  # of each page: its list and its clips
@@ -176,7 +176,7 @@ class Report:
                 "count": count,
                 "names": [name_page(n) for n in range(1, count + 1)],
                 "version": version("moodreel"),
-                "style": _read_style(),
+                "style": read_style(),
                 "per_page": self._per_page,
             }
             text = self._templates.get_template("page.html").render(page=facts, overview=overview)
@@ -233,12 +233,17 @@ def name_page(number: int) -> str:
 
 
 @cache
-def _load_templates() -> jinja2.Environment:
+def load_templates(*folders: Path) -> jinja2.Environment:
+    """The templates of the report, and of other folders, which come first.
+
+    Args:
+        folders: with further templates.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     # Autoescape for every template, whatever its name: file names and messages are not to be trusted.
     templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader([*folders, Path(__file__).parent / "templates"]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -250,7 +255,7 @@ def _load_templates() -> jinja2.Environment:
 
 
 @cache
-def _read_style() -> str:
+def read_style() -> str:
     """The style sheet with the colours of :mod:`moodreel.report.colours` for both grounds."""
     colours = [("q0", NEUTRAL), *((KEYS[name], PALETTE[name]) for name in QUADRANTS)]
     light = "".join(f"--{key}:{colour.light};" for key, colour in colours)

@@ -56,8 +56,7 @@ class OnnxGraph:
     ) -> None:
         if threads is not None and threads < 1:
             raise SettingsError("threads", threads, "at least 1, or None for all cores")
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         onnxruntime.set_default_logger_severity(4)  # fatal only: what goes wrong arrives as an exception
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or count_cores()
@@ -131,6 +130,17 @@ class OnnxEngine:
             BundleError: the network fails on this input.
         """
         return self._graph.run({"frames": frames})
+
+
+def import_onnxruntime() -> Any:
+    """ONNX Runtime, kept from sending usage data to its maker (seen in 1.31: a name is looked up at once).
+
+    ``ORT_DISABLE_TELEMETRY`` must be set before the library is loaded; who has set it otherwise is heeded.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 def count_cores() -> int:
