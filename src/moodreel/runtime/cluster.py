@@ -128,6 +128,7 @@ def open_cluster(settings: ClusterSettings) -> Iterator[int]:
     if is_local:
         options |= {
             "address": "local",
+            "_node_ip_address": "127.0.0.1",
             "num_cpus": settings.actors or count_cores(),
             "include_dashboard": False,
             "object_store_memory": STORE_BYTES,
@@ -271,6 +272,7 @@ def _count(run: RunFolder, inputs: int, failed: int) -> None:
 
 def _run_blocks(blocks: Sequence[Block], work: Work, actors: int) -> Iterator[dict[str, Any]]:
     """Gives blocks to a pool of actors, and yields what they say, in any order; of the dead nothing."""
+    import ray
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -289,4 +291,10 @@ def _run_blocks(blocks: Sequence[Block], work: Work, actors: int) -> Iterator[di
             num_cpus=1,
             ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": DEATHS - 1},
         )
-    yield from dataset.iter_rows()
+    try:
+        yield from dataset.iter_rows()
+    except ray.exceptions.RayError as error:
+        lines = [line.strip() for line in str(error).splitlines() if "Error: " in line]
+        raise DataError(
+            f"the cluster failed: {(lines or [type(error).__name__])[-1]} (--resume goes on)"
+        ) from None

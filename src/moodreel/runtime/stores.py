@@ -196,8 +196,12 @@ class StorePath:
         return self._ask(lambda store, path: bool(store.isdir(path)))
 
     def iterdir(self) -> Iterator[StorePath]:
-        """What is in the folder, unsorted."""
-        for entry in self._ask(lambda store, path: store.ls(path, detail=False)):
+        """What is in the folder, unsorted; nothing, where a store has no folders without files."""
+        try:
+            entries = self._ask(lambda store, path: store.ls(path, detail=False))
+        except FileNotFoundError:
+            return
+        for entry in entries:
             name = entry.rstrip("/").rpartition("/")[2]
             if name and name != self.name:
                 yield self / name
