@@ -48,6 +48,8 @@ class TrainSettings:
     keep_by: str = "score"
     """What the kept weights were best at on validation: "score", the system's own (kavan: concordance; face:
     accuracy and F1), or "nmse" (kavan: L_RG, with the training targets' variance)."""
+    devices: int = 1
+    """GPUs, or without any processes on the CPU, that share each batch (face, kavan)."""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
@@ -65,6 +67,7 @@ class TrainSettings:
         require(
             good and (not self.shares or sum(self.shares) > 0), "train.shares", self.shares, "numbers >= 0"
         )
+        require(self.devices >= 1, "train.devices", self.devices, "at least 1")
         require(self.keep_by in ("score", "nmse"), "train.keep_by", self.keep_by, "'score' or 'nmse'")
 
 
