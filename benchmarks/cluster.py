@@ -10,8 +10,9 @@ with two, in turns (A B A B), after one turn of each that is not counted. Two ra
 
 Beside them, in the same run: the same inputs through one recogniser of one thread in this process; memory of
 the processes; how fast a folder is listed, parts are written and footers are read; bytes of an input and of a
-row. Writes DATE-COMMIT-cluster.md and .json into benchmarks/results; benchmarks/capacity.py reads the .json. Needs
-the ``cluster`` extra.
+row. Processor time of the actors is told as well, which other work on the machine changes less than the rates.
+Writes DATE-COMMIT-cluster.md and .json into benchmarks/results; benchmarks/capacity.py reads the .json. Needs the
+``cluster`` extra.
 """
 
 from __future__ import annotations
@@ -69,32 +70,38 @@ def run_once(model: str, folder: str, out: Path, actors: int) -> dict[str, float
     with open_run(out, describe_run(model, folder), resume=False) as run:
         settings = ClusterSettings("local", actors, BLOCK)
         for _ in run_on_cluster(run, found, partial(load, model, threads=1), settings):
-            told.append((time.perf_counter(), run.counts.done))
-            if len(told) == 2 * actors:
-                memory = measure_memory()
+            memory = measure_processes()
+            told.append((time.perf_counter(), run.counts.done, memory.pop("actors_cpu_s")))
         if run.counts.failed:
             raise SystemExit(f"{run.counts.failed} inputs failed: nothing to measure")
     whole = time.perf_counter() - begin
-    (first, before), (last, done) = told[actors - 1], told[-1]
-    return {"steady": (done - before) / (last - first), "whole": done / whole, **memory}
+    (first, before, used), (last, done, total) = told[actors - 1], told[-1]
+    return {
+        "steady": (done - before) / (last - first),
+        "whole": done / whole,
+        "cpu_s_per_clip": (total - used) / (done - before),
+        **memory,
+    }
 
 
-def measure_memory() -> dict[str, float]:
-    """Resident MiB: of the largest actor, of this process, and of what Ray runs beside."""
-    actors, others = [0.0], 0.0
+def measure_processes() -> dict[str, float]:
+    """Processor seconds of all actors; resident MiB of the largest, of this process and of Ray's own."""
+    actors, others, cpu = [0.0], 0.0, 0.0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             name = folder.joinpath("cmdline").read_bytes()
             pages = int(folder.joinpath("statm").read_text().split()[1])
+            times = folder.joinpath("stat").read_text().rpartition(")")[2].split()[11:13]
         except (OSError, IndexError):
             continue
         size = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
         if b"MapWorker" in name:
             actors.append(size)
+            cpu += sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
         elif b"ray::" in name or b"raylet" in name or b"gcs_server" in name or b"/ray/" in name:
             others += size
     own = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    return {"actor_mib": max(actors), "driver_mib": own, "ray_mib": others}
+    return {"actor_mib": max(actors), "driver_mib": own, "ray_mib": others, "actors_cpu_s": cpu}
 
 
 def read_alone(model: str, folder: str) -> float:
@@ -181,6 +188,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "median_bytes": statistics.median(sizes),
             "mean_bytes": statistics.fmean(sizes),
         },
+        "load_at_end": round(os.getloadavg()[0], 2),
         "ray_start_s": start,
         "alone_per_s": alone,
         "store": store,
@@ -209,16 +217,17 @@ def format_report(facts: dict[str, Any]) -> str:
         f"mean {inputs['mean_bytes'] / 1e3:.0f} kB; model {facts['model']}, one thread an actor",
         f"- Medians of {len(facts['turns']['1'])} turns, one actor and two in turns",
         "",
-        "| actors | steady, clips/s | whole pass, clips/s | memory of an actor |",
-        "|---|---|---|---|",
+        "| actors | steady, clips/s | whole pass, clips/s | processor time a clip | memory of an actor |",
+        "|---|---|---|---|---|",
     ]
     for actors in (1, 2):
-        steady, whole, memory = (find_median(facts, actors, n) for n in ("steady", "whole", "actor_mib"))
-        lines.append(f"| {actors} | {steady:.1f} | {whole:.1f} | {memory:.0f} MiB |")
+        names = ("steady", "whole", "cpu_s_per_clip", "actor_mib")
+        steady, whole, cpu, memory = (find_median(facts, actors, name) for name in names)
+        lines.append(f"| {actors} | {steady:.1f} | {whole:.1f} | {cpu * 1e3:.1f} ms | {memory:.0f} MiB |")
     lines += [
         "",
         f"Two actors to one, steady: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f} in "
-        f"single turns). One recogniser of one thread without Ray: {facts['alone_per_s']:.1f} clips/s.",
+        f"single turns); load at the end {facts['load_at_end']}. One recogniser of one thread without Ray: {facts['alone_per_s']:.1f} clips/s.",
         "",
         f"Start of a local Ray {facts['ray_start_s']:.1f} s; driver "
         f"{find_median(facts, 2, 'driver_mib'):.0f} MiB, Ray's own processes "
