@@ -10,9 +10,9 @@ with two, in turns (A B A B), after one turn of each that is not counted. Two ra
 
 Beside them, in the same run: the same inputs through one recogniser of one thread in this process; memory of
 the processes; how fast a folder is listed, parts are written and footers are read; bytes of an input and of a
-row. Processor time of the actors is told as well, which other work on the machine changes less than the rates.
-Writes DATE-COMMIT-cluster.md and .json into benchmarks/results; benchmarks/capacity.py reads the .json. Needs the
-``cluster`` extra.
+row. Processor time of the actors is told as well, which other work on the machine changes less than the
+rates. Writes DATE-COMMIT-cluster.md and .json into benchmarks/results; benchmarks/capacity.py reads the
+.json. Needs the ``cluster`` extra.
 """
 
 from __future__ import annotations
@@ -227,7 +227,8 @@ def format_report(facts: dict[str, Any]) -> str:
     lines += [
         "",
         f"Two actors to one, steady: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f} in "
-        f"single turns); load at the end {facts['load_at_end']}. One recogniser of one thread without Ray: {facts['alone_per_s']:.1f} clips/s.",
+        f"single turns); load at the end {facts['load_at_end']}. One recogniser of one thread without Ray: "
+        f"{facts['alone_per_s']:.1f} clips/s.",
         "",
         f"Start of a local Ray {facts['ray_start_s']:.1f} s; driver "
         f"{find_median(facts, 2, 'driver_mib'):.0f} MiB, Ray's own processes "
