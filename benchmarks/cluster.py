@@ -217,13 +217,18 @@ def format_report(facts: dict[str, Any]) -> str:
         f"mean {inputs['mean_bytes'] / 1e3:.0f} kB; model {facts['model']}, one thread an actor",
         f"- Medians of {len(facts['turns']['1'])} turns, one actor and two in turns",
         "",
-        "| actors | steady, clips/s | whole pass, clips/s | processor time a clip | memory of an actor |",
-        "|---|---|---|---|---|",
+        "| actors | steady, clips/s | cores that they got | processor time a clip | clips/s of a core got "
+        "| whole pass, clips/s | memory of an actor |",
+        "|---|---|---|---|---|---|---|",
     ]
     for actors in (1, 2):
         names = ("steady", "whole", "cpu_s_per_clip", "actor_mib")
         steady, whole, cpu, memory = (find_median(facts, actors, name) for name in names)
-        lines.append(f"| {actors} | {steady:.1f} | {whole:.1f} | {cpu * 1e3:.1f} ms | {memory:.0f} MiB |")
+        got = statistics.median(t["steady"] * t["cpu_s_per_clip"] for t in facts["turns"][str(actors)])
+        lines.append(
+            f"| {actors} | {steady:.1f} | {got:.2f} | {cpu * 1e3:.1f} ms | {1 / cpu:.1f} | {whole:.1f} "
+            f"| {memory:.0f} MiB |"
+        )
     lines += [
         "",
         f"Two actors to one, steady: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f} in "
