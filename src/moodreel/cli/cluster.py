@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -77,8 +77,11 @@ def predict_cluster(
     with open_run(folder, run_settings, resume) as run, redirect_stdout(sys.stderr):  # Ray writes to it
         progress = Progress(sys.stderr, None)
         try:
-            for _ in run_on_cluster(run, stream_all(roots, notes), make, settings, retry_failed):
-                progress.update(run.counts.done, run.counts.failed, run.counts.kept)
+            with closing(
+                run_on_cluster(run, stream_all(roots, notes), make, settings, retry_failed)
+            ) as going:
+                for _ in going:
+                    progress.update(run.counts.done, run.counts.failed, run.counts.kept)
         except BaseException:
             progress.clear()
             tell_unfinished(run)

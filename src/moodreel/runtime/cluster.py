@@ -12,8 +12,10 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
+import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -153,12 +155,15 @@ def open_cluster(settings: ClusterSettings) -> Iterator[int]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keeps what Ray's libraries write past Python off standard error."""
+    """Keeps what Ray's libraries write past Python off standard error, and what SIGTERM does as it was."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
     finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
@@ -171,7 +176,7 @@ def run_on_cluster(
     settings: ClusterSettings,
     retry_failed: bool = False,
     here: str | None = None,
-) -> Iterator[None]:
+) -> Generator[None]:
     """Passes over all inputs once, on a pool of actors; ``run.counts`` says how far it is at each step.
 
     However this ends, killed too, what the actors had written is in the folder, and the next pass goes on.
