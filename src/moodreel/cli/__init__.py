@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from moodreel.cli import doctor, faces, hub, lab, large, ratings, search, serve, study, trace, votes
+from moodreel.cli import cluster, doctor, faces, hub, lab, large, ratings, search, serve, study, trace, votes
 from moodreel.cli.console import (
     FAILED,
     PIPE_CLOSED,
@@ -117,7 +117,7 @@ def predict(
         ),
     ] = "kavan",
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="FILE|DIR", help="Write a table: .parquet, .jsonl or .csv; or a run's folder."),
     ] = None,
     resume: Annotated[
@@ -154,6 +154,12 @@ def predict(
     every_face: Annotated[
         bool, typer.Option("--every-face", help="Of caca-rnn: a row for each face, not for the main one.")
     ] = False,
+    on_cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster", metavar="ADDRESS|local", help="Of --out DIR: by --workers actors on a Ray cluster."
+        ),
+    ] = None,
 ) -> None:
     """Read emotion in clips: one row a clip (a face, with --every-face).
 
@@ -164,7 +170,10 @@ def predict(
     if abstain is not None and not 0 <= abstain <= 1:
         stop(f"--abstain {abstain:g}: expected a probability from 0 to 1")
     is_drawn = (report, overlay, overlay_format) != (None, None, None)
-    is_run = out is not None and large.check_out(out, or_folder=True)
+    if on_cluster is not None:
+        cluster.check_folder(out)
+    table = None if out is None else Path(out)
+    is_run = on_cluster is not None or (table is not None and large.check_out(table, or_folder=True))
     part = _check_run(is_run, resume, retry_failed, shard, as_json, is_drawn)
     if is_drawn:
         from moodreel.report.outputs import find_fault, open_outputs
@@ -176,11 +185,19 @@ def predict(
     settings = faces.parse_detector(detector or "auto")
     if detector is not None or every_face:
         faces.check_faces(model, detector, every_face)
-    if is_run:
+    if on_cluster is not None:
         assert out is not None
+        if cluster.predict_cluster(
+            paths, out, on_cluster, model=model, resume=resume, retry_failed=retry_failed, shard=part,
+            detector=settings, every_face=every_face, actors=workers, per_frame=per_frame, abstain=abstain,
+        ):  # fmt: skip
+            raise typer.Exit(FAILED)
+        return
+    if is_run:
+        assert table is not None
         recognizer = load(model, detector=settings, every_face=every_face)
         if large.predict_large(
-            recognizer, paths, out, resume=resume, retry_failed=retry_failed, shard=part, detector=settings,
+            recognizer, paths, table, resume=resume, retry_failed=retry_failed, shard=part, detector=settings,
             workers=workers, per_frame=per_frame, abstain=abstain,
         ):  # fmt: skip
             raise typer.Exit(FAILED)
@@ -191,8 +208,8 @@ def predict(
         draw: Draw = lambda _: []  # noqa: E731
         if is_drawn:
             draw = stack.enter_context(open_outputs(report, overlay, overlay_format, abstain))
-        if as_json or out is not None or len(inputs) > 1:
-            failed = _predict_many(recognizer, inputs, out, as_json, workers, per_frame, abstain, draw)
+        if as_json or table is not None or len(inputs) > 1:
+            failed = _predict_many(recognizer, inputs, table, as_json, workers, per_frame, abstain, draw)
         else:
             if per_frame:
                 complain("--per-frame shows in --out and --json only")

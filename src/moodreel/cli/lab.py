@@ -53,12 +53,18 @@ def train(
         Path | None,
         typer.Option(metavar="DIR", help="caca-rnn, sta: stored features or faces; default: RUN/features."),
     ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="GPUs, or processes on the CPU, in place of the recipe's (face, kavan)."
+        ),
+    ] = None,
 ) -> None:
     """Train a system (needs the "lab" extra)."""
     with needs_lab("train"):
         from moodreel.lab.train import train as run
 
-        run(system, data, out, recipe, init, resume, cache)
+        run(system, data, out, recipe, init, resume, cache, devices)
 
 
 def evaluate(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from moodreel.report.terminal import Progress
     from moodreel.runtime.batch import Input, Inputs, Root
     from moodreel.runtime.large import RunFolder
+    from moodreel.runtime.parts import RunSettings
     from moodreel.runtime.recognizer import Recognizer
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
@@ -67,13 +68,34 @@ def predict_large(
     """Reads what is new, changed or not yet done into the folder ``out``. Returns how many inputs failed."""
     from moodreel.runtime.batch import Inputs, list_roots
     from moodreel.runtime.large import open_run
+
+    notes = Inputs()
+    roots = list_roots(paths, sys.stdin.buffer if "-" in paths else None, notes)
+    settings = describe_run(recognizer, paths, roots, shard, detector, per_frame, abstain)
+    with open_run(out, settings, resume) as run:
+        try:
+            _pass(recognizer, run, roots, notes, retry_failed, workers)
+        except BaseException:
+            tell_unfinished(run)
+            raise
+    return tell_run(run, notes)
+
+
+def describe_run(
+    recognizer: Recognizer,
+    paths: Sequence[str],
+    roots: Sequence[Root],
+    shard: tuple[int, int],
+    detector: DetectorSettings | None,
+    per_frame: bool,
+    abstain: float | None,
+) -> RunSettings:
+    """What all rows of a run have in common."""
     from moodreel.runtime.parts import RunSettings
 
     info = recognizer.info
-    notes = Inputs()
-    roots = list_roots(paths, sys.stdin.buffer if "-" in paths else None, notes)
     listed = b"\0".join(os.fsencode(root.path) for root in roots if paths[root.key.position] == "-")
-    settings = RunSettings(
+    return RunSettings(
         system=info.system,
         model=info.name,
         model_version=info.version,
@@ -87,13 +109,16 @@ def predict_large(
         shard=shard[0],
         shards=shard[1],
     )
-    with open_run(out, settings, resume) as run:
-        try:
-            _pass(recognizer, run, roots, notes, retry_failed, workers)
-        except BaseException:
-            if run.counts.parts:
-                complain(f"{run.folder}: not finished: the same command with --resume goes on")
-            raise
+
+
+def tell_unfinished(run: RunFolder) -> None:
+    """Says how to go on, where something was written."""
+    if run.counts.parts:
+        complain(f"{run.folder}: not finished: the same command with --resume goes on")
+
+
+def tell_run(run: RunFolder, notes: Inputs) -> int:
+    """Says how a pass went. Returns how many inputs failed."""
     tell_inputs(notes)
     counts = run.counts
     if not counts.met:
@@ -169,8 +194,8 @@ def _count(roots: Sequence[Root], run: RunFolder, progress: Progress, ended: Eve
 
 def merge(
     runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="DIR", help="Folders that predict --out DIR wrote, or its shards."),
+        list[str],
+        typer.Argument(metavar="DIR", help="Folders or URLs that predict --out DIR wrote, or its shards."),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The table: .parquet, .jsonl or .csv.")],
     partial: Annotated[
@@ -180,9 +205,10 @@ def merge(
     """Make one table of a run's folder, or of all its shards: a row an input, in the inputs' order."""
     check_out(out)
     from moodreel.runtime.parts import merge_runs
+    from moodreel.runtime.stores import open_folder
     from moodreel.runtime.table import SCHEMA_VERSION
 
-    merged = merge_runs(runs, out, partial)
+    merged = merge_runs([open_folder(run) for run in runs], out, partial)
     of = f" of {merged.inputs} inputs" if merged.rows > merged.inputs else ""
     told = f", {merged.failed} failed" if merged.failed else ""
     complain(f"{merged.rows} rows{of}{told}: {out} (schema {SCHEMA_VERSION})")

@@ -49,6 +49,8 @@ class TrainSettings:
     """What the kept weights were best at on validation: "score", the system's own (kavan: concordance; face:
     accuracy and F1), "nmse" (kavan: L_RG, with the training targets' variance), or "last": nothing, the last
     epoch's weights (where validation is too small to choose by)."""
+    devices: int = 1
+    """GPUs, or without any processes on the CPU, that share each batch (face, kavan)."""
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
@@ -68,6 +70,7 @@ class TrainSettings:
         )
         kept = ("score", "nmse", "last")
         require(self.keep_by in kept, "train.keep_by", self.keep_by, "'score', 'nmse' or 'last'")
+        require(self.devices >= 1, "train.devices", self.devices, "at least 1")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import json
 import logging
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from moodreel.lab.data.clips import ClipDataset, WeightedSampler, calm_worker, c
 from moodreel.lab.data.faces import BatchSampler, FaceDataset
 from moodreel.lab.data.labels import category_of, class_of, find_supervised, intensities_of
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
+from moodreel.lab.devices import check_devices, is_first_process, split_loader
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.modules import FaceModule, KavanModule, TrainModule
@@ -70,10 +72,13 @@ class KeepBest(Callback):
         if trainer.sanity_checking:
             return
         assert isinstance(pl_module, TrainModule)
+        pl_module.gather_seen()
         scores = pl_module.validation_scores()
         pl_module.log_dict({f"val/{k}": v for k, v in scores.items()}, prog_bar=True)
         if scores["score"] > self.best or pl_module.settings.keep_by == "last":
             self.best = scores["score"]
+            if not trainer.is_global_zero:
+                return
             _write_weights(self.run / "best.safetensors", pl_module.net)
             write_json(
                 self.run / "best.json",
@@ -97,8 +102,9 @@ def train(
     init: str | None = None,
     resume: bool = False,
     cache: Path | None = None,
+    devices: int | None = None,
 ) -> None:
-    """Trains one system.
+    """Trains one system. With several devices, Lightning runs this process's own command again for each.
 
     Args:
         system: "face", "kavan", "caca-rnn" or "sta".
@@ -109,29 +115,42 @@ def train(
         resume: go on from ``last.ckpt`` in the run folder, with the recipe stored there.
         cache: caca-rnn and sta: where features or aligned faces are kept; None is ``features`` in the run
             folder.
+        devices: in place of the recipe's.
 
     Raises:
         SettingsError, DataError, BundleError: the recipe, the data or the start is wrong.
     """
-    chosen = _choose_recipe(system, recipe, out, resume)
+    chosen = _choose_recipe(system, recipe, out, resume, devices)
     manifests = [read_manifest(path) for path in data]
     _check_leaks(manifests)
+    check_devices(system, chosen.train.devices, chosen.train.batch, len(_rows(manifests, "val")))
     pl.seed_everything(chosen.train.seed, verbose=False)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "recipe.json", chosen.to_dict())
+    if is_first_process():
+        write_json(out / "recipe.json", chosen.to_dict())
     facts = [_describe_source(m, chosen) for m in manifests]
     if resume and [e["sha256"] for e in read_run_data(out)] != [m.digest for m in manifests]:
         raise DataError(f"{out}: the manifests are not those the run was started with (see data.json)")
-    write_json(out / "data.json", facts)
+    if is_first_process():
+        write_json(out / "data.json", facts)
     module, loaders = _build(chosen, manifests, cache or out / "features")
     if init is not None:
         start_from(module.net, init)
         digest = hash_tensors(read_weights(init))
-        write_json(out / "start.json", {"name": Path(init).name, "sha256": digest})
-    fit(module, loaders, chosen, out, resume)
+        if is_first_process():
+            write_json(out / "start.json", {"name": Path(init).name, "sha256": digest})
+    if chosen.train.devices > 1:
+        learnt, held = loaders
+        loaders = (
+            split_loader(learnt, chosen.train.devices, train=True),
+            split_loader(held, chosen.train.devices, train=False),
+        )
+    fit(module, loaders, chosen, out, resume, chosen.train.devices)
 
 
-def fit(module: TrainModule, loaders: Loaders, recipe: Recipe, out: Path, resume: bool) -> None:
+def fit(
+    module: TrainModule, loaders: Loaders, recipe: Recipe, out: Path, resume: bool, devices: int = 1
+) -> None:
     """Runs the epochs and keeps what a run folder holds beside its recipe and its data.
 
     Args:
@@ -140,9 +159,10 @@ def fit(module: TrainModule, loaders: Loaders, recipe: Recipe, out: Path, resume
         recipe: of the run.
         out: run folder; must exist.
         resume: go on from ``last.ckpt``.
+        devices: that train together; the loaders are then those of one share.
     """
     module.arrange_memory()
-    _trainer(recipe, out).fit(
+    _trainer(recipe, out, devices).fit(
         module,
         *loaders,
         ckpt_path=str(out / "last.ckpt") if resume else None,
@@ -168,7 +188,7 @@ def _describe_source(manifest: Manifest, recipe: Recipe) -> dict[str, Any]:
     return facts
 
 
-def _choose_recipe(system: str, recipe: Path | None, out: Path, resume: bool) -> Recipe:
+def _choose_recipe(system: str, recipe: Path | None, out: Path, resume: bool, devices: int | None) -> Recipe:
     if resume:
         if not (out / "last.ckpt").is_file():
             raise DataError(f"{out}: nothing to resume (no last.ckpt)")
@@ -177,10 +197,13 @@ def _choose_recipe(system: str, recipe: Path | None, out: Path, resume: bool) ->
             raise SettingsError("system", system, f"{stored.system!r}, as the run in {out} has")
         if recipe is not None and read_recipe(recipe, system) != stored:
             raise SettingsError("recipe", str(recipe), f"the settings the run in {out} was started with")
+        if devices not in (None, stored.train.devices):
+            raise SettingsError("train.devices", devices, f"{stored.train.devices}, as the run in {out} has")
         return stored
     if (out / "last.ckpt").exists():
         raise DataError(f"{out}: holds a run already; --resume goes on with it, or choose another folder")
-    return choose_recipe(recipe, system)
+    chosen = choose_recipe(recipe, system)
+    return chosen if devices is None else replace(chosen, train=replace(chosen.train, devices=devices))
 
 
 def _check_leaks(manifests: Sequence[Manifest]) -> None:
@@ -311,7 +334,7 @@ def target_moments(scores: ArrayLike, known: ArrayLike, weights: ArrayLike) -> t
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(variance, dtype=torch.float32)
 
 
-def _trainer(recipe: Recipe, out: Path) -> pl.Trainer:
+def _trainer(recipe: Recipe, out: Path, devices: int) -> pl.Trainer:
     # What Lightning warns about here is meant: few workers on few cores, one process.
     for known in (
         "does not have many workers",
@@ -319,6 +342,8 @@ def _trainer(recipe: Recipe, out: Path) -> pl.Trainer:
         "smaller than the logging interval",
         "in eval mode",
         "LeafSpec",
+        "find_unused_parameters=True was specified",
+        "barrier\\(\\)",
     ):
         warnings.filterwarnings("ignore", message=f".*{known}.*")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -332,7 +357,11 @@ def _trainer(recipe: Recipe, out: Path) -> pl.Trainer:
     ]
     return pl.Trainer(
         accelerator="auto",
-        devices=1,
+        devices=devices,
+        # a head without labels in a batch has no gradient
+        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
+        sync_batchnorm=devices > 1 and torch.cuda.is_available(),
+        use_distributed_sampler=False,  # the loaders are split already: moodreel.lab.devices
         max_epochs=recipe.train.epochs,
         precision="bf16-mixed" if recipe.train.precision == "bf16" else "32-true",
         callbacks=callbacks,

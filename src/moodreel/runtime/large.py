@@ -23,6 +23,7 @@ from moodreel.runtime.parts import (
     PART_NAME,
     SHARD_NAME,
     Entry,
+    Folder,
     Part,
     RunSettings,
     Stamp,
@@ -87,7 +88,7 @@ class RunCounts:
 
 
 @contextmanager
-def open_run(out: Path, settings: RunSettings, resume: bool) -> Iterator[RunFolder]:
+def open_run(out: Folder, settings: RunSettings, resume: bool) -> Iterator[RunFolder]:
     """Opens the folder of a run for writing: ``out``, or with several shards the shard's folder inside it.
 
     Args:
@@ -111,8 +112,8 @@ def open_run(out: Path, settings: RunSettings, resume: bool) -> Iterator[RunFold
                 raise DataError(f"{folder}: has a run already: --resume goes on with it")
             if parts and (difference := settings.find_difference(parts[0].settings)):
                 raise DataError(f"{folder}: begun with {difference}")
-            for left in folder.glob(".part-*.tmp"):  # of a pass that was killed
-                left.unlink()
+            for left in folder.glob(".part-*.tmp") if isinstance(folder, Path) else ():
+                left.unlink()  # of a pass that was killed
             yield RunFolder(folder, settings, parts)
     finally:
         for path in reversed(made):
@@ -120,11 +121,12 @@ def open_run(out: Path, settings: RunSettings, resume: bool) -> Iterator[RunFold
                 path.rmdir()
 
 
-def _check_neighbours(out: Path, settings: RunSettings) -> None:
+def _check_neighbours(out: Folder, settings: RunSettings) -> None:
     """Refuses to mix a run with shards, or shards of different numbers, in one folder."""
     if not out.is_dir():
         return
-    for path in sorted(out.iterdir()):
+    inside: list[Folder] = sorted(out.iterdir(), key=str)
+    for path in inside:
         if match := SHARD_NAME.fullmatch(path.name):
             if int(match[2]) != settings.shards:
                 raise DataError(f"{out}: begun with shards = {match[2]}, here {settings.shards}")
@@ -133,10 +135,13 @@ def _check_neighbours(out: Path, settings: RunSettings) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keeps a second process out; the system takes the lock back however the process ends."""
+def _locked(folder: Folder) -> Iterator[None]:
+    """Keeps a second process out; the system takes the lock back however it ends. Stores have none."""
     import fcntl
 
+    if not isinstance(folder, Path):
+        yield
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -161,18 +166,19 @@ class RunFolder:
 
     Attributes:
         counts: how it goes.
+        number: of the newest part.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: Folder,
         settings: RunSettings,
         parts: Sequence[Part],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder, self.settings, self._parts, self._clock = folder, settings, parts, clock
         self.counts = RunCounts()
-        self._number = self._parts[-1].number if self._parts else 0
+        self.number = self._parts[-1].number if self._parts else 0
         self._columns = settings.columns()
         self._waiting: deque[Entry | tuple[Input, Stamp]] = deque()  # in order: gone, or given to be read
         self._ready: list[Entry] = []
@@ -185,6 +191,23 @@ class RunFolder:
         Args:
             inputs: all of them, of every shard; keys ascending.
             retry_failed: whether failed inputs that have not changed are read again.
+        """
+        for chosen in self.compare(inputs, retry_failed):
+            self._waiting.append(chosen)
+            if not isinstance(chosen, Entry):
+                yield chosen[0].path
+
+    def compare(
+        self,
+        inputs: Iterable[Input],
+        retry_failed: bool = False,
+        stamp: Callable[[Input], Stamp] | None = None,
+    ) -> Iterator[Entry | tuple[Input, Stamp]]:
+        """What must be read, and entries of what is gone, in the order of the inputs; counts the rest.
+
+        Args:
+            inputs, retry_failed: as in :meth:`choose`.
+            stamp: size and time of change of the input that was taken last; None looks at its file.
         """
         counts, shards = self.counts, self.settings.shards
         entries = (entry for entry in read_entries(self._parts, ()) if not entry.is_gone)
@@ -200,29 +223,23 @@ class RunFolder:
             if shards > 1 and find_shard(found.relative, shards) != self.settings.shard:
                 continue
             while entry is not None and entry.key < found.key:
-                self._bury(entry, cover)
+                yield from _bury(entry, cover)
                 entry = next(entries, None)
-            stamp = take_stamp(found.path)
+            now = take_stamp(found.path) if stamp is None else stamp(found)
             known = None
             if entry is not None and entry.key == found.key:
                 known, entry = entry, next(entries, None)
             failed = known is not None and known.failed
-            if known is None or known.stamp != stamp or (failed and retry_failed):
-                self._waiting.append((found, stamp))
-                yield found.path
+            if known is None or known.stamp != now or (failed and retry_failed):
+                yield found, now
             else:
                 counts.done += 1
                 counts.kept += 1
                 counts.failed += failed
                 counts.failed_before += failed
         while entry is not None and counts.met:  # without any input a disk is missing rather than all files
-            self._bury(entry, cover)
+            yield from _bury(entry, cover)
             entry = next(entries, None)
-
-    def _bury(self, entry: Entry, cover: Key | None) -> None:
-        """Notes that an input is no longer there, unless the folder it is in could not be looked into."""
-        if cover is None or not cover.covers(entry.key):
-            self._waiting.append(Entry(entry.key, entry.stamp, ()))
 
     def record(self, results: Iterable[Result]) -> Iterator[Result]:
         """Writes the rows of what :meth:`choose` yielded, part by part; yields the results that came.
@@ -250,9 +267,13 @@ class RunFolder:
             with suppress(OSError):  # a full disk, say, which is what has been raised
                 self._write(completes=False)
             raise
-        is_told = not self.counts.parts and self._parts and self._parts[-1].completes
-        if self.counts.met and (self._ready or not is_told):
+        if self.counts.met and (self._ready or not self.is_told):
             self._write(completes=True)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the newest part says that all inputs had been passed."""
+        return not self.counts.parts and bool(self._parts) and self._parts[-1].completes
 
     def _finish(self, results: Sequence[Result]) -> None:
         """Takes in all rows of one input."""
@@ -286,10 +307,16 @@ class RunFolder:
         """Writes what is ready. Interrupted after that and before it is forgotten, it is written twice, which
         counts once."""
         if self._ready or completes:
-            self._number += 1
-            write_part(self.folder, self._number, self._ready, self.settings, completes)
+            self.number += 1
+            write_part(self.folder, self.number, self._ready, self.settings, completes)
             self.counts.parts += 1
             self._ready, self._ready_rows = [], 0
+
+
+def _bury(entry: Entry, cover: Key | None) -> Iterator[Entry]:
+    """Says that an input is no longer there, unless the folder it is in could not be looked into."""
+    if cover is None or not cover.covers(entry.key):
+        yield Entry(entry.key, entry.stamp, ())
 
 
 def take_stamp(path: str) -> Stamp:

@@ -19,12 +19,18 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from moodreel.errors import DataError
 from moodreel.runtime.batch import Key
 from moodreel.runtime.files import replace_file
 from moodreel.runtime.table import SCHEMA_VERSION, Column, ParquetWriter, Row, list_columns, open_table
+
+if TYPE_CHECKING:
+    from moodreel.runtime.stores import StorePath
+
+Folder: TypeAlias = "Path | StorePath"
+"""Of a run, or in it: on this machine, or on a store."""
 
 PART_NAME = re.compile(r"part-(\d{8})-[0-9a-f]{8}\.parquet")
 """Name of a part: its number, and what keeps two of the same number apart."""
@@ -133,7 +139,7 @@ class Part:
         settings: of its run.
     """
 
-    path: Path
+    path: Folder
     number: int
     first: Key | None
     completes: bool
@@ -141,8 +147,13 @@ class Part:
 
 
 def write_part(
-    folder: Path, number: int, entries: Sequence[Entry], settings: RunSettings, completes: bool
-) -> None:
+    folder: Folder,
+    number: int,
+    entries: Sequence[Entry],
+    settings: RunSettings,
+    completes: bool,
+    mark: str | None = None,
+) -> str:
     """Writes one part; when this returns it is on the disk.
 
     Args:
@@ -151,9 +162,13 @@ def write_part(
         entries: keys ascending.
         settings: of the run.
         completes: whether all inputs have been passed.
+        mark: eight hex digits that keep its name apart from another of this number; None draws them.
+
+    Returns:
+        its name.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written.
+        OSError: the disk is full, or the folder cannot be written; DataError: the store cannot.
     """
     facts = {
         "moodreel.model": settings.model,
@@ -164,8 +179,8 @@ def write_part(
     }
     columns = settings.columns()
     empty = dict.fromkeys(column.name for column in columns)
-    path = folder / f"part-{number:08}-{secrets.token_hex(4)}.parquet"
-    with replace_file(path) as file:
+    path = folder / name_part(number, mark or secrets.token_hex(4))
+    with replace_file(path) if isinstance(path, Path) else path.replace() as file:
         writer = ParquetWriter(file, (*columns, *INPUT_COLUMNS), facts)
         try:
             for entry in entries:
@@ -181,9 +196,15 @@ def write_part(
                     writer.write({**row, **place})
         finally:
             writer.close()
+    return path.name
 
 
-def list_parts(folder: Path) -> list[Part]:
+def name_part(number: int, mark: str) -> str:
+    """Name of a part: its number, and eight hex digits."""
+    return f"part-{number:08}-{mark}.parquet"
+
+
+def list_parts(folder: Folder) -> list[Part]:
     """The parts in a folder, oldest first; other files are left alone.
 
     Raises:
@@ -198,13 +219,14 @@ def list_parts(folder: Path) -> list[Part]:
     return parts
 
 
-def _open_part(path: Path) -> Part:
+def _open_part(path: Folder) -> Part:
     """Reads a part's footer."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        schema = pyarrow.parquet.read_schema(path)
+        with path.open("rb") as file:
+            schema = pyarrow.parquet.read_schema(file)
     except (OSError, pyarrow.ArrowException) as error:
         why = " ".join(str(error).split())
         raise DataError(f"{path}: cannot be read ({why}); delete it, and its inputs are read again") from None
@@ -283,7 +305,7 @@ def _read_part(part: Part, columns: Sequence[str] | None) -> Iterator[Entry]:
         table_names = [name for name in table_names if name == "status" or name in columns]
     names = [*table_names, *(column.name for column in INPUT_COLUMNS)]
     try:
-        with pyarrow.parquet.ParquetFile(part.path) as file:
+        with part.path.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as file:
             table = file.read(columns=names, use_threads=False)
     except (OSError, pyarrow.ArrowException) as error:
         why = " ".join(str(error).split())
@@ -316,7 +338,7 @@ class Merged:
     failed: int
 
 
-def find_runs(folder: Path) -> list[Path]:
+def find_runs(folder: Folder) -> list[Folder]:
     """The folders with parts: this one, or its shards.
 
     Raises:
@@ -324,7 +346,7 @@ def find_runs(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    entries = sorted(folder.iterdir())
+    entries: list[Folder] = sorted(folder.iterdir(), key=str)
     shards = [path for path in entries if SHARD_NAME.fullmatch(path.name) and path.is_dir()]
     has_parts = any(PART_NAME.fullmatch(path.name) for path in entries)
     if bool(shards) == has_parts:
@@ -333,7 +355,7 @@ def find_runs(folder: Path) -> list[Path]:
     return shards or [folder]
 
 
-def merge_runs(folders: Sequence[Path], out: Path, partial: bool = False) -> Merged:
+def merge_runs(folders: Sequence[Folder], out: Path, partial: bool = False) -> Merged:
     """Writes the table of a run, or of all shards of one: a row an input, in the order of the inputs.
 
     Args:
@@ -371,9 +393,9 @@ def merge_runs(folders: Sequence[Path], out: Path, partial: bool = False) -> Mer
     return Merged(rows, inputs, failed)
 
 
-def _check_runs(held: Mapping[Path, Sequence[Part]]) -> RunSettings:
+def _check_runs(held: Mapping[Folder, Sequence[Part]]) -> RunSettings:
     """The settings that all runs share, up to the shard."""
-    seen: dict[int, Path] = {}
+    seen: dict[int, Folder] = {}
     (first, parts), *_ = held.items()
     settings = parts[0].settings
     for run, parts in held.items():
