@@ -17,6 +17,7 @@ from moodreel.media.base import (
     ArrayMedia,
     Media,
     Mode,
+    Stopwatch,
     Timeline,
     check_canvas,
     check_decoded,
@@ -33,7 +34,7 @@ from moodreel.types import Clip, UInt8Array
 if TYPE_CHECKING:
     from PIL import Image
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | UInt8Array | Clip"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | UInt8Array | Clip | Media"
 
 STILL_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 MEDIA_SUFFIXES = STILL_SUFFIXES | {".gif", ".apng", ".mp4", ".m4v", ".webm", ".mov", ".mkv", ".avi"}
@@ -105,8 +106,8 @@ def open_media(source: Source, limits: Limits = _DEFAULT, *, fps: float = DEFAUL
 
     Args:
         source: a path (file, or folder of numbered stills), bytes of a file, a Pillow image, a uint8 array
-            [H, W, 3 or 4] or [T, H, W, 3 or 4] (RGB or RGBA), or a Clip. The format of a file is told by
-            its content, not by its name.
+            [H, W, 3 or 4] or [T, H, W, 3 or 4] (RGB or RGBA), a Clip, or a Media, which is returned as it is.
+            The format of a file is told by its content, not by its name.
         limits: bounds on what it may cost.
         fps: frames a second of inputs without times (folders of frames, arrays).
 
@@ -122,6 +123,8 @@ def open_media(source: Source, limits: Limits = _DEFAULT, *, fps: float = DEFAUL
     """
     if not (np.isfinite(fps) and fps > 0):
         raise SettingsError("fps", fps, "frames a second, finite and > 0")
+    if isinstance(source, Media):
+        return source
     if isinstance(source, Clip):
         timeline = Timeline(source.starts, source.durations, source.raw_durations, source.loop)
         return ArrayMedia(source.frames, timeline, source.source)
@@ -283,8 +286,9 @@ class _FolderMedia(Media):
                 source, "a folder, but not of stills that are named as one numbered sequence"
             )
         check_frames(source, len(self._paths), limits)
+        watch = Stopwatch(source, limits)
         first = _open_path(self._paths[0], limits, fps)
-        super().__init__(source, Timeline.from_rate(len(self._paths), fps), first.width, first.height)
+        super().__init__(source, Timeline.from_rate(len(self._paths), fps), first.width, first.height, watch)
 
     def _read(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
         for index in indices:
