@@ -201,7 +201,8 @@ class Decoder:
         self._settled = True
         if count < 1 or not np.isfinite(times).all():
             raise CorruptMedia(self._name, "the decoder gave times that are none")
-        return _RemoteMedia(self, Timeline(*times, facts["loop"]), self._name, width, height)
+        timeline = Timeline(times[0], times[1], times[2], facts["loop"])
+        return _RemoteMedia(self, timeline, self._name, width, height)
 
     def read(
         self, indices: Sequence[int], how: dict[str, Any], shape: tuple[int, int, int]
@@ -279,7 +280,7 @@ class Decoder:
 
     def _fill(self, array: np.ndarray[Any, Any]) -> None:
         with self._waiting():
-            view = memoryview(array).cast("B")
+            view = array.data.cast("B")
             try:
                 count = self._from.readinto(view)  # type: ignore[attr-defined]
             except (OSError, ValueError):

@@ -203,7 +203,7 @@ class Recognizer:
     ) -> Iterator[Result]:
         pool = ThreadPoolExecutor(workers, thread_name_prefix="moodreel-decode")
         own = DecoderPool(self.limits, workers) if isolate is True else None
-        decoders = own if own is not None else isolate or None
+        decoders = isolate if isinstance(isolate, DecoderPool) else own
         window: deque[Future[Sequence[Sample] | _Failure]] = deque()
         try:
             while True:
