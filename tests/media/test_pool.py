@@ -10,43 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fragile import BROKEN
 from media_gif_builder import Gif, Picture, fill
 
 from moodreel.errors import CorruptMedia, LimitExceeded, MediaError, UnsupportedMedia
 from moodreel.media import Limits, open_media, pool, read_clip, sample_media
-from moodreel.media.pool import DecoderPool, NoDecoderError
+from moodreel.media.base import NoDecoderError
+from moodreel.media.pool import DecoderPool
 from moodreel.types import Clip
 
 GIF = Gif(5, 4, [Picture(fill(k, 5, 4), delay=10 * k) for k in (2, 3, 4)], loop=3).to_bytes()
-
-BROKEN = """
-import ctypes, os, signal, sys, time
-sys.path[:] = sys.argv[1:]
-from moodreel.media import worker
-real = worker.open_media
-def fragile(source, limits):
-    name = os.path.basename(str(source))
-    if "segfault" in name: ctypes.string_at(0)
-    if "abort" in name: os.abort()
-    if "killed" in name: os.kill(os.getpid(), signal.SIGKILL)
-    if "quits" in name: os._exit(3)
-    if "hangs" in name: time.sleep(60)
-    if "fills" in name: bytearray(1 << 40)
-    if "raises" in name: raise ZeroDivisionError("deep inside")
-    if "prints" in name:
-        os.write(1, b"noise\\n")
-        print("noise", flush=True)
-    media = real(source, limits)
-    if "late" in name:
-        def crash(indices, mode):
-            yield from real(source, limits).read(indices[:1], mode)
-            ctypes.string_at(0)
-        media._read = crash
-    return media
-worker.open_media = fragile
-worker.main()
-"""
-"""A decoder that does what the name of the file says: no file is known that crashes a real one."""
 
 
 @pytest.fixture
@@ -100,7 +73,7 @@ def test_a_relative_name_stays_as_it_is(files, monkeypatch):
         monkeypatch.chdir(path.parent)  # after its start
         with decoders.opened("a.gif") as media:
             assert media.source == "a.gif"
-        os.rename("a.gif", b"\xff.gif")
+        path.rename(os.fsdecode(b"\xff.gif"))
         with decoders.opened(os.fsdecode(b"\xff.gif")) as media:
             assert len(media) == 3
 
@@ -182,9 +155,9 @@ def test_a_decoder_that_hangs_is_ended(files, fragile, monkeypatch):
     hangs, good = files("hangs", "good")
     monkeypatch.setattr(pool, "MARGIN", 1.0)
     with DecoderPool(Limits(seconds=0.5), 1) as decoders:
-        with pytest.raises(LimitExceeded, match=r"longer than the limit of 0.5 s \(seconds\)"):
-            with decoders.opened(hangs):
-                pass
+        message = r"longer than the limit of 0.5 s \(seconds\)"
+        with pytest.raises(LimitExceeded, match=message), decoders.opened(hangs):
+            pass
         with decoders.opened(good) as media:
             assert len(media) == 3
 
@@ -231,10 +204,10 @@ def test_more_threads_than_processes(files):
 def test_a_process_that_cannot_start_is_no_fault_of_the_file(files, monkeypatch):
     monkeypatch.setattr(pool, "START", "import sys; sys.exit(7)")
     (path,) = files("a")
-    with DecoderPool(Limits(), 1) as decoders:
-        with pytest.raises(NoDecoderError, match=r"no decoder can be started \(exit code 7\)"):
-            with decoders.opened(path):
-                pass
+    message = r"no decoder can be started \(exit code 7\)"
+    with DecoderPool(Limits(), 1) as decoders:  # noqa: SIM117 (it ends after the error)
+        with pytest.raises(NoDecoderError, match=message), decoders.opened(path):
+            pass
 
 
 def is_there(pid):

@@ -184,7 +184,6 @@ def predict(
         if fault := find_fault(report, overlay, overlay_format):
             stop(fault)
     from moodreel.media.limits import parse_limits
-    from moodreel.media.pool import DecoderPool
     from moodreel.runtime.engine import count_cores
     from moodreel.runtime.recognizer import load
 
@@ -197,8 +196,11 @@ def predict(
         count = workers or min(8, count_cores())
         decoders: DecoderPool | None = None
         if not no_isolate and (is_run or len(inputs) > 1):
-            # first: they start while the network is read
-            decoders = stack.enter_context(DecoderPool(bounds, count if is_run else min(count, len(inputs))))
+            from moodreel.media.pool import DecoderPool
+
+            # Before the network is read, beside which they start. A start takes as long as some clips.
+            few = count if is_run else min(count, 1 + len(inputs) // 16)
+            decoders = stack.enter_context(DecoderPool(bounds, few))
         recognizer = load(model, limits=bounds, detector=settings, every_face=every_face)
         if is_run:
             assert out is not None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from moodreel.errors import CorruptMedia, LimitExceeded, MediaError, SettingsError
+from moodreel.errors import CorruptMedia, LimitExceeded, MediaError, MoodreelError, SettingsError
 from moodreel.media.limits import Limits
 from moodreel.types import FloatArray, UInt8Array
 
@@ -84,6 +84,10 @@ class Timeline:
         starts = np.arange(count) / fps
         durations = np.full(count, 1.0 / fps)
         return cls(starts, durations, durations.copy())
+
+
+class NoDecoderError(MoodreelError):
+    """No process for a decoder can be started (:mod:`moodreel.media.pool`): no fault of any input."""
 
 
 class Stopwatch:

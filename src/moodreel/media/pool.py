@@ -27,7 +27,15 @@ import numpy as np
 
 from moodreel import errors
 from moodreel.errors import CorruptMedia, LimitExceeded, MediaError, MoodreelError
-from moodreel.media.base import Media, Mode, Timeline, check_canvas, check_frames, tell_overtime
+from moodreel.media.base import (
+    Media,
+    Mode,
+    NoDecoderError,
+    Timeline,
+    check_canvas,
+    check_frames,
+    tell_overtime,
+)
 from moodreel.media.decode import Source, open_media
 from moodreel.media.limits import Limits
 from moodreel.types import UInt8Array
@@ -45,10 +53,6 @@ PIPE_BYTES = 1 << 20
 """Size of the pipe for frames, where the platform lets it be chosen."""
 
 _LINE = 1 << 16
-
-
-class NoDecoderError(MoodreelError):
-    """No process for a decoder can be started: no fault of any input."""
 
 
 class DecoderPool:

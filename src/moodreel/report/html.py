@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from moodreel.emotions import QUADRANTS
 from moodreel.errors import SettingsError
-from moodreel.media.pool import DecoderPool
 from moodreel.report.colours import NEUTRAL, PALETTE
 from moodreel.report.describe import KEYS, choose_columns, describe_result, format_signed
 from moodreel.report.overlay import OverlaySettings, describe_error, encode_overlay, open_source
@@ -27,6 +26,8 @@ from moodreel.types import Result
 
 if TYPE_CHECKING:
     import jinja2
+
+    from moodreel.media.pool import DecoderPool
 
 PER_PAGE = 200
 """Inputs on one page."""

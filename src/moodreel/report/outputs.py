@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from moodreel.media.pool import DecoderPool
 from moodreel.report.overlay import FORMATS, OverlayFolder
 from moodreel.types import Result
+
+if TYPE_CHECKING:
+    from moodreel.media.pool import DecoderPool
 
 
 def find_fault(report: Path | None, overlay: Path | None, kind: str | None) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,12 +28,14 @@ from moodreel.media import (
     write_mp4,
     write_webp,
 )
-from moodreel.media.pool import DecoderPool
 from moodreel.report.heat import blend_heat, interpolate_attention, scale_attention
 from moodreel.report.panel import attach_panel
 from moodreel.report.scene import attach_strip, draw_box, lay_bars, place_boxes
 from moodreel.report.scene_text import name_face, tell_apart
 from moodreel.types import FloatArray, Result, UInt8Array
+
+if TYPE_CHECKING:
+    from moodreel.media.pool import DecoderPool
 
 FORMATS = ("gif", "webp", "mp4")
 """Formats of ``--overlay``."""

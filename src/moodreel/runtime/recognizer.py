@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from moodreel.errors import MediaError, MoodreelError, SettingsError, require
 from moodreel.faces.detect import DetectorSettings
 from moodreel.media import Limits
-from moodreel.media.pool import DecoderPool, NoDecoderError
+from moodreel.media.base import NoDecoderError
 from moodreel.runtime.bundle import read_bundle
 from moodreel.runtime.engine import Engine, OnnxEngine
 from moodreel.runtime.frame_reader import FrameReader
@@ -24,6 +24,9 @@ from moodreel.runtime.scene_reader import OnnxSceneEngine, SceneEngine, SceneRea
 from moodreel.runtime.schema import SYSTEMS, BundleInfo
 from moodreel.runtime.trace_reader import TraceReader, read_sta
 from moodreel.types import Float32Array, Result, Sample
+
+if TYPE_CHECKING:
+    from moodreel.media.pool import DecoderPool
 
 DEFAULT_DETECTOR = DetectorSettings()
 
@@ -201,9 +204,13 @@ class Recognizer:
         abstain: float | None,
         isolate: bool | DecoderPool,
     ) -> Iterator[Result]:
+        own: DecoderPool | None = None
+        if isolate is True:
+            from moodreel.media.pool import DecoderPool
+
+            own = DecoderPool(self.limits, workers)
+        decoders = own if isinstance(isolate, bool) else isolate
         pool = ThreadPoolExecutor(workers, thread_name_prefix="moodreel-decode")
-        own = DecoderPool(self.limits, workers) if isolate is True else None
-        decoders = isolate if isinstance(isolate, DecoderPool) else own
         window: deque[Future[Sequence[Sample] | _Failure]] = deque()
         try:
             while True:
