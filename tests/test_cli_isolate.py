@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fragile import BROKEN
 
 import moodreel
+from fragile import BROKEN
 from moodreel.media import Limits, pool
 from runtime.tiny import BLUE, GREEN, RED, draw_gif, write_bundle, write_sta
 from test_cli import bundles, place, run  # noqa: F401 (fixtures)

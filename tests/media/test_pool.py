@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fragile import BROKEN
 from media_gif_builder import Gif, Picture, fill
 
+from fragile import BROKEN
 from moodreel.errors import CorruptMedia, LimitExceeded, MediaError, UnsupportedMedia
 from moodreel.media import Limits, open_media, pool, read_clip, sample_media
 from moodreel.media.base import NoDecoderError

@@ -47,7 +47,7 @@ from moodreel.lab.settings import (
 )
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.settings_sta import StaSettings
-from moodreel.lab.weights import hash_tensors, read_weights, start_from
+from moodreel.lab.weights import check_checkpoint, hash_tensors, read_weights, start_from
 from moodreel.runtime.files import replace_file
 from moodreel.types import FloatArray
 
@@ -139,7 +139,12 @@ def fit(module: TrainModule, loaders: Loaders, recipe: Recipe, out: Path, resume
         recipe: of the run.
         out: run folder; must exist.
         resume: go on from ``last.ckpt``.
+
+    Raises:
+        DataError: that cannot be read.
     """
+    if resume:
+        check_checkpoint(out / "last.ckpt")
     module.arrange_memory()
     _trainer(recipe, out).fit(
         module,
