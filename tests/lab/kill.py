@@ -2,7 +2,7 @@
 
     python tests/lab/kill.py FOLDER TRAININGS KILLS EXPORTS SEED
 
-Each of TRAININGS runs is killed KILLS times (SIGKILL) on its way and taken up with ``resume`` after each; when
+Each of TRAININGS runs is killed KILLS times (SIGKILL) on its way and resumed after each; when
 it ends, its weights and optimiser state are compared bit for bit with those of a run that nobody disturbed.
 Then a bundle is exported over an older one EXPORTS times, killed each time: what stands there must be the old
 bundle or the new one, whole. Each run is a process forked from this one, which has imported everything but

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -189,10 +190,17 @@ def _choose_recipe(system: str, recipe: Path | None, out: Path, resume: bool) ->
 
 def _check_leaks(manifests: Sequence[Manifest]) -> None:
     splits: dict[str, tuple[str, Path]] = {}
+    clips: dict[str, tuple[str, Path]] = {}
     for manifest in manifests:
         for row in manifest.rows:
             if row.split is None:
                 continue
+            clip = os.path.abspath(row.clip)  # noqa: PTH100 (links stay)
+            split, path = clips.setdefault(clip, (row.split, manifest.path))
+            if split != row.split:
+                raise DataError(
+                    f"clip {row.clip} is {split} in {path} and {row.split} in {manifest.path}: a leak"
+                )
             split, path = splits.setdefault(row.group, (row.split, manifest.path))
             if split != row.split:
                 raise DataError(
