@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from copy import deepcopy
 from typing import Any
 
 from fuzz.blocks import Block, join, split, walk
@@ -132,6 +133,6 @@ def _change_value(content: Any, rng: random.Random) -> None:
     if what == 0:
         del owner[key]
     elif what == 1 and isinstance(owner, dict):
-        owner[rng.choice(("", "a", "sha256", "../x", "model.onnx"))] = rng.choice(VALUES)
+        owner[rng.choice(("", "a", "sha256", "../x", "model.onnx"))] = deepcopy(rng.choice(VALUES))
     else:
-        owner[key] = rng.choice(VALUES)
+        owner[key] = deepcopy(rng.choice(VALUES))
