@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import io
 import json
 import os
@@ -151,9 +152,11 @@ def _work(kind: str, numbers: Iterator[int], out: int, keep: Path | None) -> Non
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    faulthandler.disable()  # pytest's: a crash is counted, not shown
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as noise:
         os.dup2(noise.fileno(), 1)
         os.dup2(noise.fileno(), 2)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
         for number in numbers:
             os.write(out, f"{number} begin\n".encode())
             signal.alarm(SECONDS)
@@ -162,6 +165,7 @@ def _work(kind: str, numbers: Iterator[int], out: int, keep: Path | None) -> Non
             try:
                 outcome = read_case(kind, data, Path(folder))
                 sys.stdout.flush()
+                sys.stderr.flush()
                 if os.fstat(2).st_size:
                     os.lseek(2, 0, os.SEEK_SET)
                     outcome = f"FAULT printed {os.read(2, 300).decode('utf-8', 'replace')}"

@@ -356,4 +356,4 @@ def _is_deeper(content: object, most: int) -> bool:
         if not (level := [value for value in level if isinstance(value, dict | list)]):
             return False
         level = [inner for value in level for inner in (value.values() if isinstance(value, dict) else value)]
-    return bool(level)
+    return True
