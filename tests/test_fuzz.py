@@ -103,3 +103,16 @@ def test_large_texts_of_a_bundle(tmp_path):
     (folder / "bundle.json").write_text(" " * (5 << 20) + "{}")
     with pytest.raises(BundleError, match=r"bundle\.json: larger than 4194304 bytes"):
         moodreel.load(folder)
+
+
+def test_a_name_in_a_zip_with_a_line_end(tmp_path, monkeypatch):
+    """Found: it was quoted as it was."""
+    import zipfile
+
+    path = zip_bundle(write_bundle(tmp_path / "b"), tmp_path / "b.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("a\nb", bytes(100_000))
+    monkeypatch.setattr(moodreel.runtime.bundle, "MEMBER_LIMIT", 99_999)
+    with pytest.raises(BundleError, match=r"'a\\nb' is larger than 99999 bytes") as caught:
+        moodreel.load(path)
+    assert "\n" not in str(caught.value)

@@ -145,7 +145,7 @@ def _open_zip(path: Path) -> tuple[Callable[[str], bytes], int]:
         if parts.is_absolute() or ".." in parts.parts or "\\" in member.filename or ":" in member.filename:
             raise BundleError(f"{path}: unsafe name in the zip: {member.filename!r}")
         if member.file_size > MEMBER_LIMIT:
-            raise BundleError(f"{path}: {member.filename} is larger than {MEMBER_LIMIT} bytes")
+            raise BundleError(f"{path}: {member.filename!r} is larger than {MEMBER_LIMIT} bytes")
     names = [member.filename for member in members]
     root = next((name.removesuffix("bundle.json") for name in names if name.endswith("bundle.json")), "")
     for name in REQUIRED_FILES:
