@@ -245,12 +245,12 @@ def test_memory_is_bounded_by_the_window(gifs, monkeypatch):
     held = most = 0
     real = mood._try_sample
 
-    def counted(source):
+    def counted(source, decoders):
         nonlocal held, most
         with lock:
             held += 1
             most = max(most, held)
-        return real(source)
+        return real(source, decoders)
 
     monkeypatch.setattr(mood, "_try_sample", counted)
     taken = 0

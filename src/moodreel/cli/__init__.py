@@ -19,6 +19,7 @@ import typer
 from moodreel.cli import cluster, doctor, faces, hub, lab, large, ratings, search, serve, study, trace, votes
 from moodreel.cli.console import (
     FAILED,
+    LIMIT_HELP,
     PIPE_CLOSED,
     TERMINATED,
     WRONG,
@@ -32,6 +33,7 @@ from moodreel.cli.console import (
 from moodreel.errors import MoodreelError
 
 if TYPE_CHECKING:
+    from moodreel.media.pool import DecoderPool
     from moodreel.runtime.recognizer import Recognizer
     from moodreel.types import Result
 
@@ -131,8 +133,18 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON an input.")] = False,
     workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Threads that decode; default: one a core, at most 8.")
+        int | None, typer.Option(metavar="N", help="How many decode at once; default: one a core, at most 8.")
     ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help=LIMIT_HELP),
+    ] = None,
+    no_isolate: Annotated[
+        bool,
+        typer.Option(
+            "--no-isolate", help="Decode several files in this process: one that crashes a decoder ends all."
+        ),
+    ] = False,
     per_frame: Annotated[
         bool, typer.Option("--per-frame", help="Add every score at each sampled instant (--out, --json).")
     ] = False,
@@ -180,8 +192,11 @@ def predict(
 
         if fault := find_fault(report, overlay, overlay_format):
             stop(fault)
+    from moodreel.media.limits import parse_limits
+    from moodreel.runtime.engine import count_cores
     from moodreel.runtime.recognizer import load
 
+    bounds = parse_limits(limit or ())
     settings = faces.parse_detector(detector or "auto")
     if detector is not None or every_face:
         faces.check_faces(model, detector, every_face)
@@ -190,26 +205,36 @@ def predict(
         if cluster.predict_cluster(
             paths, out, on_cluster, model=model, resume=resume, retry_failed=retry_failed, shard=part,
             detector=settings, every_face=every_face, actors=workers, per_frame=per_frame, abstain=abstain,
+            limits=bounds,
         ):  # fmt: skip
             raise typer.Exit(FAILED)
         return
-    if is_run:
-        assert table is not None
-        recognizer = load(model, detector=settings, every_face=every_face)
-        if large.predict_large(
-            recognizer, paths, table, resume=resume, retry_failed=retry_failed, shard=part, detector=settings,
-            workers=workers, per_frame=per_frame, abstain=abstain,
-        ):  # fmt: skip
-            raise typer.Exit(FAILED)
-        return
-    inputs = collect(paths)
-    recognizer = load(model, detector=settings, every_face=every_face)
+    inputs = [] if is_run else collect(paths)
     with ExitStack() as stack:
+        count = workers or min(8, count_cores())
+        decoders: DecoderPool | None = None
+        if not no_isolate and (is_run or len(inputs) > 1):
+            from moodreel.media.pool import DecoderPool
+
+            # Before the network is read, beside which they start. A start takes as long as some clips.
+            few = count if is_run else min(count, 1 + len(inputs) // 16)
+            decoders = stack.enter_context(DecoderPool(bounds, few))
+        recognizer = load(model, limits=bounds, detector=settings, every_face=every_face)
+        if is_run:
+            assert table is not None
+            if large.predict_large(
+                recognizer, paths, table, resume=resume, retry_failed=retry_failed, shard=part,
+                detector=settings, workers=count, decoders=decoders, per_frame=per_frame, abstain=abstain,
+            ):  # fmt: skip
+                raise typer.Exit(FAILED)
+            return
         draw: Draw = lambda _: []  # noqa: E731
         if is_drawn:
-            draw = stack.enter_context(open_outputs(report, overlay, overlay_format, abstain))
+            draw = stack.enter_context(open_outputs(report, overlay, overlay_format, abstain, decoders))
         if as_json or table is not None or len(inputs) > 1:
-            failed = _predict_many(recognizer, inputs, table, as_json, workers, per_frame, abstain, draw)
+            failed = _predict_many(
+                recognizer, inputs, table, as_json, count, decoders, per_frame, abstain, draw
+            )
         else:
             if per_frame:
                 complain("--per-frame shows in --out and --json only")
@@ -268,14 +293,14 @@ def _predict_many(
     paths: list[str],
     out: Path | None,
     as_json: bool,
-    workers: int | None,
+    workers: int,
+    decoders: DecoderPool | None,
     per_frame: bool,
     abstain: float | None,
     draw: Draw,
 ) -> int:
     """Prints or writes a row an input, or several. Returns how many failed, or a picture of them."""
     from moodreel.report.terminal import Progress, ResultTable, Style
-    from moodreel.runtime.engine import count_cores
     from moodreel.runtime.table import SCHEMA_VERSION, format_json, list_columns, make_row, open_table
 
     info = recognizer.info
@@ -296,9 +321,10 @@ def _predict_many(
         stack.callback(progress.clear)
         if printed is not None:
             write(printed.format_header() + "\n")
-        workers = workers or min(8, count_cores())
         is_traced = per_frame or info.system == "sta"  # a report draws the trace
-        results = recognizer.map(paths, workers=workers, per_frame=is_traced, abstain=abstain)
+        results = recognizer.map(
+            paths, workers=workers, per_frame=is_traced, abstain=abstain, isolate=decoders or False
+        )
         for result in close_after(results, stack):
             row = make_row(result, columns)
             if writer is not None:

@@ -21,6 +21,11 @@ WRONG = 2
 PIPE_CLOSED = 141
 TERMINATED = 143
 
+LIMIT_HELP = (
+    "Of what one file may cost: file_bytes, canvas_pixels, frames, decoded_bytes, seconds, process_bytes."
+)
+"""Of ``--limit``; may be given again for another."""
+
 
 def complain(text: str) -> None:
     """Writes one line to standard error."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moodreel.cli.console import FAILED, collect, complain, stop, write
+from moodreel.cli.console import FAILED, LIMIT_HELP, collect, complain, stop, write
 
 if TYPE_CHECKING:
     from moodreel.faces.detect import DetectorSettings
@@ -59,6 +59,7 @@ def keypoints(
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Processes; default: one a core, at most 8.")
     ] = None,
+    limit: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=LIMIT_HELP)] = None,
 ) -> None:
     """Find faces and their 70 keypoints: a JSON file a clip (needs the "faces" or "mediapipe" extra)."""
     if out.exists() and not out.is_dir():
@@ -77,6 +78,7 @@ def keypoints(
         stop("--model-file: not with --openpose")
     from moodreel.faces.detect import DetectorSettings
     from moodreel.faces.track import TrackSettings
+    from moodreel.media.limits import parse_limits
     from moodreel.runtime.engine import count_cores
     from moodreel.runtime.keypoints import write_keypoints
 
@@ -89,8 +91,10 @@ def keypoints(
         threshold=threshold,
     )
     tracking = TrackSettings(gap=gap)
+    bounds = parse_limits(limit or ())
     inputs = collect(paths)
-    rows = write_keypoints(inputs, out, settings, fps, tracking, workers or min(8, count_cores()))
+    workers = workers or min(8, count_cores())
+    rows = write_keypoints(inputs, out, settings, fps, tracking, workers, bounds)
     out.mkdir(exist_ok=True)
     with closing(rows):
         counts = _print_rows(rows, inputs)

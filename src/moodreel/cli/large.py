@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from moodreel.faces.detect import DetectorSettings
+    from moodreel.media.pool import DecoderPool
     from moodreel.report.terminal import Progress
     from moodreel.runtime.batch import Input, Inputs, Root
     from moodreel.runtime.large import RunFolder
@@ -61,7 +62,8 @@ def predict_large(
     retry_failed: bool,
     shard: tuple[int, int],
     detector: DetectorSettings | None,
-    workers: int | None,
+    workers: int,
+    decoders: DecoderPool | None,
     per_frame: bool,
     abstain: float | None,
 ) -> int:
@@ -74,7 +76,7 @@ def predict_large(
     settings = describe_run(recognizer, paths, roots, shard, detector, per_frame, abstain)
     with open_run(out, settings, resume) as run:
         try:
-            _pass(recognizer, run, roots, notes, retry_failed, workers)
+            _pass(recognizer, run, roots, notes, retry_failed, workers, decoders)
         except BaseException:
             tell_unfinished(run)
             raise
@@ -146,12 +148,12 @@ def _pass(
     roots: Sequence[Root],
     notes: Inputs,
     retry_failed: bool,
-    workers: int | None,
+    workers: int,
+    decoders: DecoderPool | None,
 ) -> None:
     """Passes over all inputs once."""
     from moodreel.report.terminal import Progress
     from moodreel.runtime.batch import stream_inputs
-    from moodreel.runtime.engine import count_cores
 
     settings, counts = run.settings, run.counts
     with ExitStack() as stack:
@@ -168,9 +170,10 @@ def _pass(
 
         results = recognizer.map(
             run.choose(inputs(), retry_failed),
-            workers=workers or min(8, count_cores()),
+            workers=workers,
             per_frame=settings.per_frame,
             abstain=settings.abstain,
+            isolate=decoders or False,
         )
         rows = run.record(close_after(results, stack))
         for _ in close_after(rows, stack):

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moodreel.cli.console import FAILED, TERMINATED, complain, stop, write
+from moodreel.cli.console import FAILED, LIMIT_HELP, TERMINATED, complain, stop, write
 from moodreel.cli.faces import DETECTOR_HELP, parse_detector
 
 if TYPE_CHECKING:
+    from moodreel.media import Limits
     from moodreel.media.stream import Stream
     from moodreel.report.trace_figures import FaceStrip
     from moodreel.runtime.trace import TracePoint
@@ -53,6 +54,7 @@ def trace(
     raw: Annotated[
         bool, typer.Option("--raw", help="Leave out the bundle's post-processing: the network's own values.")
     ] = False,
+    limit: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=LIMIT_HELP)] = None,
 ) -> None:
     """Follow valence along a clip, four times a second, or live from a camera or stream.
 
@@ -67,9 +69,11 @@ def trace(
     _check_file("--overlay", overlay, (".gif", ".webp", ".mp4"))
     if gold is not None and plot is None:
         stop(f"--gold {gold}: is drawn by --plot, which is missing")
+    from moodreel.media.limits import parse_limits
     from moodreel.media.stream import is_address
     from moodreel.runtime.trace_reader import open_trace_reader
 
+    bounds = parse_limits(limit or ())
     settings = parse_detector(detector)
     ratings = None
     if gold is not None:
@@ -81,7 +85,7 @@ def trace(
         stop(f"--detector {detector}: keypoint files belong to a clip, not to a stream")
     reader = open_trace_reader(model, settings, stride=stride, raw=raw)
     take = _Taker(plot is not None, overlay is not None)
-    failure = _trace(reader, camera if camera is not None else clip, is_stream, out, take)
+    failure = _trace(reader, camera if camera is not None else clip, is_stream, out, take, bounds)
     if failure is None or (is_stream and take.points):
         failures = [failure, *_draw(take, plot, overlay, ratings)]
     else:
@@ -135,7 +139,12 @@ def _check_file(option: str, path: Path | None, suffixes: tuple[str, ...]) -> No
 
 
 def _trace(
-    reader: TraceReader, source: str | int | None, is_stream: bool, out: Path | None, take: _Taker
+    reader: TraceReader,
+    source: str | int | None,
+    is_stream: bool,
+    out: Path | None,
+    take: _Taker,
+    bounds: Limits,
 ) -> str | None:
     """Makes the trace, and the CSV. Returns what went wrong with the input, None where nothing did."""
     from moodreel.errors import DataError, MediaError
@@ -150,7 +159,7 @@ def _trace(
             if is_stream:
                 failure = _follow(reader, source, put, take)  # what came before it broke off is kept
             else:
-                _read(reader, str(source), put, take)
+                _read(reader, str(source), put, take, bounds)
             if not take.points:
                 raise MediaError(take.name, failure or "not a single frame came")
     except (MediaError, DataError) as error:
@@ -173,14 +182,16 @@ def _report_rows(take: _Taker, out: Path) -> None:
     complain(f"{len(take.points)} rows, {told}: {out}")
 
 
-def _read(reader: TraceReader, path: str, put: Callable[[TracePoint], object], take: _Taker) -> None:
+def _read(
+    reader: TraceReader, path: str, put: Callable[[TracePoint], object], take: _Taker, bounds: Limits
+) -> None:
     """A file, with progress on standard error."""
     from moodreel.media import open_media, rate_times
     from moodreel.report.terminal import Progress
     from moodreel.runtime.trace import trace_media
 
     take.name = path
-    media = open_media(path)
+    media = open_media(path, bounds)
     tracer = reader.make_tracer(media, keep_attention=take.needs_attention)
     progress = Progress(sys.stderr, len(rate_times(media.duration, reader.fps)))
     try:

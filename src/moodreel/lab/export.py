@@ -9,7 +9,6 @@ between what was measured and what ships.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +46,7 @@ from moodreel.lab.settings import FaceSettings, Recipe
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.settings_sta import StaSettings
 from moodreel.lab.weights import find_graph_weights, list_parts, omit_stored
+from moodreel.runtime.files import replace_folder
 from moodreel.runtime.schema import SYSTEMS, BundleInfo, InputSpec, Labels, Post, Sampling
 
 FACE_SAMPLING = Sampling(method="rate", fps=4.0, limit=16)
@@ -87,9 +87,7 @@ def export(run: Path, out: Path, score: bool = True) -> None:
         _finish(draft, info)
         if score:
             _finish(draft, replace(info, scores=_measure(draft, data)))
-        if out.exists():
-            shutil.rmtree(out)
-        draft.rename(out)
+        replace_folder(draft, out)
 
 
 def _measure(bundle: Path, data: list[dict[str, Any]]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -49,7 +50,7 @@ from moodreel.lab.settings import (
 )
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.settings_sta import StaSettings
-from moodreel.lab.weights import hash_tensors, read_weights, start_from
+from moodreel.lab.weights import check_checkpoint, hash_tensors, read_weights, start_from
 from moodreel.runtime.files import replace_file
 from moodreel.types import FloatArray
 
@@ -160,7 +161,12 @@ def fit(
         out: run folder; must exist.
         resume: go on from ``last.ckpt``.
         devices: that train together; the loaders are then those of one share.
+
+    Raises:
+        DataError: that cannot be read.
     """
+    if resume:
+        check_checkpoint(out / "last.ckpt")
     module.arrange_memory()
     _trainer(recipe, out, devices).fit(
         module,
@@ -208,10 +214,17 @@ def _choose_recipe(system: str, recipe: Path | None, out: Path, resume: bool, de
 
 def _check_leaks(manifests: Sequence[Manifest]) -> None:
     splits: dict[str, tuple[str, Path]] = {}
+    clips: dict[str, tuple[str, Path]] = {}
     for manifest in manifests:
         for row in manifest.rows:
             if row.split is None:
                 continue
+            clip = os.path.abspath(row.clip)  # noqa: PTH100 (links stay)
+            split, path = clips.setdefault(clip, (row.split, manifest.path))
+            if split != row.split:
+                raise DataError(
+                    f"clip {row.clip} is {split} in {path} and {row.split} in {manifest.path}: a leak"
+                )
             split, path = splits.setdefault(row.group, (row.split, manifest.path))
             if split != row.split:
                 raise DataError(

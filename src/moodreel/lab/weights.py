@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
-from moodreel.errors import BundleError
+from moodreel.errors import BundleError, DataError
 from moodreel.runtime.bundle import Bundle, read_bundle
 
 GRAPH_PREFIX = "net."
@@ -53,9 +53,11 @@ def read_weights(init: str) -> Weights:
     if not best.is_file():
         return read_bundle_weights(read_bundle(init))
     try:
-        return load_file(best)
+        weights: Weights = load_file(best)
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{best}: cannot read the weights: {error}") from error
+    _check_finite(weights, str(best))
+    return weights
 
 
 def read_bundle_weights(bundle: Bundle) -> Weights:
@@ -71,10 +73,36 @@ def read_bundle_weights(bundle: Bundle) -> Weights:
         weights = {} if rest is None else load(rest)
         for prefix, content in graphs.items():
             weights = find_graph_weights(onnx.load_from_string(content), prefix) | weights
-        return weights
     except Exception as error:  # protobuf's and numpy's errors have no root of their own
         what = " ".join(str(error).split())[:200]
         raise BundleError(f"{bundle.source}: cannot read the weights: {what}") from error
+    _check_finite(weights, bundle.source)
+    return weights
+
+
+def _check_finite(weights: Weights, source: str) -> None:
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise BundleError(f"{source}: {name} has values that are not finite")
+
+
+def check_checkpoint(path: Path) -> None:
+    """Finds out whether a checkpoint can be read, before a training is built around it.
+
+    Torch's format is a pickle inside a zip. It is read by torch's own reader of weights alone, which knows
+    tensors and plain containers and refuses everything else, code above all.
+
+    Raises:
+        DataError: it cannot, or it holds something else.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        found = {"state_dict", "optimizer_states", "loops", "epoch"} <= set(content)
+    except Exception as error:  # of zip, of pickle, of torch
+        what = " ".join(str(error).split())[:200]
+        raise DataError(f"{path}: no checkpoint that can be read: {what}") from error
+    if not found:
+        raise DataError(f"{path}: no checkpoint of a training run")
 
 
 def list_parts(system: str) -> Mapping[str, str]:

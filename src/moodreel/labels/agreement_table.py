@@ -7,8 +7,6 @@ CREMA-D (``fileName`` and A, D, F, H, N, S); vote counts of anything else, where
 from __future__ import annotations
 
 import array
-import csv
-import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +17,16 @@ import numpy as np
 
 from moodreel.errors import DataError, require
 from moodreel.labels.agreement import Agreement, RaterSpread, find_variance
-from moodreel.labels.rows import BadRow, Records, is_utf8, read_bytes, read_header, shorten
+from moodreel.labels.rows import (
+    BadRow,
+    Records,
+    format_rows,
+    is_utf8,
+    mark_text,
+    read_bytes,
+    read_header,
+    shorten,
+)
 from moodreel.types import FloatArray, IntArray
 
 NEEDED = ("clip", "rater", "emotion", "intensity")
@@ -302,12 +309,11 @@ def write_agreement(found: Agreement, file: IO[bytes]) -> None:
         found: what to write.
         file: open for writing bytes.
     """
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[Sequence[object]] = [COLUMNS]
     for entry in (*found.means, *found.differences):
         numbers = (entry.raters, entry.value, entry.low, entry.high)
         cells = ["" if math.isnan(number) else f"{round(number, 6) + 0.0:.6g}" for number in numbers]
         emotion = MEAN if entry.emotion is None else entry.emotion
-        writer.writerow((emotion, entry.condition, entry.other or "", entry.clips, *cells))
-    file.write(stream.getvalue().encode())
+        texts = map(mark_text, (emotion, entry.condition, entry.other or ""))
+        rows.append((*texts, entry.clips, *cells))
+    file.write(format_rows(rows).encode())

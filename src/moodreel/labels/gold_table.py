@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import asdict
 from typing import IO, Any
@@ -12,6 +10,7 @@ import numpy as np
 
 from moodreel.labels.gold import Gold, PairAgreement
 from moodreel.labels.lags import Lags
+from moodreel.labels.rows import format_rows, mark_text
 from moodreel.types import FloatArray
 
 DECIMALS = 6
@@ -26,13 +25,11 @@ def write_gold(gold: Gold, file: IO[bytes], aligned: bool = False) -> None:
         file: open for writing bytes.
         aligned: adds a column a rater, lag and delay taken off.
     """
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("time_s", "gold", *(gold.raters if aligned else ())))
+    header = ("time_s", "gold", *(map(mark_text, gold.raters) if aligned else ()))
     columns = [gold.times[:, None], gold.values[:, None], *([gold.aligned] if aligned else [])]
-    for row in np.concatenate(columns, axis=1).tolist():
-        writer.writerow(["" if number is None else number for number in map(_round, row)])
-    file.write(stream.getvalue().encode())
+    numbers = np.concatenate(columns, axis=1).tolist()
+    rows = [["" if number is None else number for number in map(_round, row)] for row in numbers]
+    file.write(format_rows([header, *rows]).encode())
 
 
 def describe_gold(gold: Gold, lags: Lags | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -133,3 +133,39 @@ def is_utf8(cells: Sequence[str]) -> bool:
 def shorten(cell: str, most: int = 60) -> str:
     """A cell as a message quotes it."""
     return repr(cell if len(cell) <= most else cell[:most] + "...")
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What begins a cell that a spreadsheet takes for a formula, or cuts to one."""
+
+
+def mark_text(text: str) -> str:
+    """A text as a cell that no spreadsheet computes: an apostrophe in front of what begins as a formula.
+
+    What would look as if it had been marked gets one more, so that :func:`unmark_text` gives back any text.
+    """
+    return f"'{text}" if text.lstrip("'").startswith(FORMULA) else text
+
+
+def unmark_text(cell: str) -> str:
+    """The text of a cell that :func:`mark_text` made."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULA) else cell
+
+
+def format_rows(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV (RFC 4180), lines ending in a newline.
+
+    Python's writer leaves a carriage return bare where lines end in a newline, and its reader then finds two
+    rows in one.
+    """
+    kept = list(rows)
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(kept)
+    text = stream.getvalue()
+    return text if "\r" not in text else "".join(map(_format_row, kept))
+
+
+def _format_row(row: Sequence[object]) -> str:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\r\n").writerow(row)
+    return stream.getvalue()[:-2] + "\n"

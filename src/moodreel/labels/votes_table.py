@@ -7,8 +7,6 @@ for millions of rows and tells exactly which lines are wrong. What both ways acc
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,16 @@ from typing import IO, Any
 import numpy as np
 
 from moodreel.errors import DataError
-from moodreel.labels.rows import BadRow, Records, is_utf8, read_bytes, read_header, shorten
+from moodreel.labels.rows import (
+    BadRow,
+    Records,
+    format_rows,
+    is_utf8,
+    mark_text,
+    read_bytes,
+    read_header,
+    shorten,
+)
 from moodreel.labels.votes import CHOICES, DECIMALS, Ratings, Votes
 
 NEEDED = ("emotion", "left", "right", "choice")
@@ -178,15 +185,14 @@ def write_ratings(ratings: Ratings, file: IO[bytes]) -> None:
         file: open for writing bytes.
     """
     step = 1 << 16  # rows that are text at once
+    names, kinds = list(map(mark_text, ratings.items)), list(map(mark_text, ratings.emotions))
     for start in range(0, max(len(ratings), 1), step):
         part = slice(start, start + step)
         numbers = (ratings.mu, ratings.sigma, ratings.score)
         columns = [(np.round(values[part], DECIMALS) + 0.0).tolist() for values in numbers]  # + 0: no "-0.0"
-        items = [ratings.items[item] for item in ratings.item[part].tolist()]
-        emotions = [ratings.emotions[emotion] for emotion in ratings.emotion[part].tolist()]
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream, lineterminator="\n")
+        items = [names[item] for item in ratings.item[part].tolist()]
+        emotions = [kinds[emotion] for emotion in ratings.emotion[part].tolist()]
         if not start:
-            writer.writerow(SCORE_COLUMNS)
-        writer.writerows(zip(items, emotions, *columns, ratings.votes[part].tolist(), strict=True))
-        file.write(stream.getvalue().encode())
+            file.write(format_rows([SCORE_COLUMNS]).encode())
+        rows = zip(items, emotions, *columns, ratings.votes[part].tolist(), strict=True)
+        file.write(format_rows(rows).encode())

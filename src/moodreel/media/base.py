@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from moodreel.errors import CorruptMedia, LimitExceeded, MediaError, SettingsError
+from moodreel.errors import CorruptMedia, LimitExceeded, MediaError, MoodreelError, SettingsError
 from moodreel.media.limits import Limits
 from moodreel.types import FloatArray, UInt8Array
 
@@ -85,8 +86,53 @@ class Timeline:
         return cls(starts, durations, durations.copy())
 
 
+class NoDecoderError(MoodreelError):
+    """No process for a decoder can be started (:mod:`moodreel.media.pool`): no fault of any input."""
+
+
+class Stopwatch:
+    """Wall time that one input has taken; it runs from the start, and stands still between ``stop`` and
+    ``start``.
+
+    Args:
+        source: for messages.
+        limits: :attr:`Limits.seconds` is what it may take.
+    """
+
+    def __init__(self, source: str, limits: Limits) -> None:
+        self._source, self._most = source, limits.seconds
+        self._spent = 0.0
+        self._since: float | None = time.monotonic()
+
+    def start(self) -> None:
+        """Goes on."""
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def stop(self) -> None:
+        """Stands still."""
+        if self._since is not None:
+            self._spent += time.monotonic() - self._since
+            self._since = None
+
+    def check(self) -> None:
+        """Raises LimitExceeded when the time is used up."""
+        running = 0.0 if self._since is None else time.monotonic() - self._since
+        if self._spent + running > self._most:
+            raise LimitExceeded(self._source, tell_overtime(self._most))
+
+
+def tell_overtime(seconds: float) -> str:
+    """Why an input that took too long was given up."""
+    return f"decoding it takes longer than the limit of {seconds:g} s (seconds)"
+
+
 class Media(ABC):
     """An opened input: times and size are known, frames are decoded when asked for.
+
+    Args:
+        source, timeline, width, height: as below.
+        watch: counts the time that decoding takes, and has run since the input was opened; None counts none.
 
     Attributes:
         source: the path or a name for the input.
@@ -94,11 +140,16 @@ class Media(ABC):
         width, height: of the full frame, in pixels.
     """
 
-    def __init__(self, source: str, timeline: Timeline, width: int, height: int) -> None:
+    def __init__(
+        self, source: str, timeline: Timeline, width: int, height: int, watch: Stopwatch | None = None
+    ) -> None:
         self.source = source
         self.timeline = timeline
         self.width = width
         self.height = height
+        self._watch = watch
+        if watch is not None:
+            watch.stop()
 
     def __len__(self) -> int:
         return len(self.timeline)
@@ -123,7 +174,7 @@ class Media(ABC):
             MediaError: while iterating, when the content is broken.
         """
         check_mode(mode)
-        return self._read(self._check(indices), mode)
+        return self._timed(self._read(self._check(indices), mode))
 
     def read_resized(self, indices: Sequence[int], size: tuple[int, int]) -> Iterator[tuple[int, UInt8Array]]:
         """As :meth:`read` in mode "rgb", each frame resized at once.
@@ -135,7 +186,27 @@ class Media(ABC):
         Returns:
             An iterator over (index, [height, width, 3] uint8).
         """
-        return self._read_resized(self._check(indices), size)
+        return self._timed(self._read_resized(self._check(indices), size))
+
+    def _timed(self, frames: Iterator[tuple[int, UInt8Array]]) -> Iterator[tuple[int, UInt8Array]]:
+        """The same frames, the time between them left out of the limit."""
+        while True:
+            if self._watch is not None:
+                self._watch.start()
+            try:
+                found = next(frames, None)
+                self._check_time()
+            finally:
+                if self._watch is not None:
+                    self._watch.stop()
+            if found is None:
+                return
+            yield found
+
+    def _check_time(self) -> None:
+        """Raises LimitExceeded when decoding has taken too long."""
+        if self._watch is not None:
+            self._watch.check()
 
     def _check(self, indices: Sequence[int]) -> list[int]:
         wanted = [int(index) for index in indices]

@@ -17,6 +17,7 @@ from moodreel.media.base import (
     ArrayMedia,
     Media,
     Mode,
+    Stopwatch,
     Timeline,
     check_canvas,
     check_decoded,
@@ -105,8 +106,8 @@ def open_media(source: Source, limits: Limits = _DEFAULT, *, fps: float = DEFAUL
 
     Args:
         source: a path (file, or folder of numbered stills), bytes of a file, a Pillow image, a uint8 array
-            [H, W, 3 or 4] or [T, H, W, 3 or 4] (RGB or RGBA), a Clip, or a Media, which is given back as it
-            is. The format of a file is told by its content, not by its name.
+            [H, W, 3 or 4] or [T, H, W, 3 or 4] (RGB or RGBA), a Clip, or a Media, which is returned as it is.
+            The format of a file is told by its content, not by its name.
         limits: bounds on what it may cost.
         fps: frames a second of inputs without times (folders of frames, arrays).
 
@@ -285,8 +286,9 @@ class _FolderMedia(Media):
                 source, "a folder, but not of stills that are named as one numbered sequence"
             )
         check_frames(source, len(self._paths), limits)
+        watch = Stopwatch(source, limits)
         first = _open_path(self._paths[0], limits, fps)
-        super().__init__(source, Timeline.from_rate(len(self._paths), fps), first.width, first.height)
+        super().__init__(source, Timeline.from_rate(len(self._paths), fps), first.width, first.height, watch)
 
     def _read(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
         for index in indices:

@@ -6,7 +6,7 @@ what a later image or disposal wholly replaces. Stickers (disposal 2) need one i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moodreel.errors import LimitExceeded
-from moodreel.media.base import Media, Mode, Timeline, drop_alpha, resize
+from moodreel.media.base import Media, Mode, Stopwatch, Timeline, drop_alpha, resize
 from moodreel.media.gif_scan import CLEAR, RESTORE, GifFrame, Rect, scan_gif
 from moodreel.media.limits import Limits
 from moodreel.types import UInt8Array
@@ -39,10 +39,12 @@ class GifMedia(Media):
     """
 
     def __init__(self, data: bytes, source: str, limits: Limits) -> None:
-        scan = scan_gif(data, source, limits)
+        watch = Stopwatch(source, limits)
+        scan = scan_gif(data, source, limits, watch)
         # A screen without an image is one transparent frame.
         delays = [frame.delay for frame in scan.frames] or [0]
-        super().__init__(source, Timeline.from_ticks(delays, 100, scan.loop), scan.width, scan.height)
+        timeline = Timeline.from_ticks(delays, 100, scan.loop)
+        super().__init__(source, timeline, scan.width, scan.height, watch)
         self._data = data
         self._frames = scan.frames
 
@@ -61,7 +63,7 @@ class GifMedia(Media):
     def _canvases(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
         """Yields (index, canvas [H, W, 4]); the next step may change the canvas."""
         try:
-            painter = _Painter(self._data, self._frames, self.width, self.height, mode)
+            painter = _Painter(self._data, self._frames, self.width, self.height, mode, self._check_time)
             for index in indices:
                 if self._frames:
                     painter.paint(index)
@@ -78,7 +80,16 @@ class _Painter:
     lookup for the images in between.
     """
 
-    def __init__(self, data: bytes, frames: list[GifFrame], width: int, height: int, mode: Mode) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        frames: list[GifFrame],
+        width: int,
+        height: int,
+        mode: Mode,
+        check_time: Callable[[], None],
+    ) -> None:
+        self._check_time = check_time  # raises when it is up
         # In mode "rgb" a transparent pixel is stored as white with alpha 0: over white it is then done.
         nothing = _pack(np.array([255, 255, 255, 0] if mode == "rgb" else [0, 0, 0, 0], np.uint8))[0]
         self._data = data
@@ -120,6 +131,7 @@ class _Painter:
         for index in range(max(first, 0), target + 1):
             frame = self._frames[index]
             if index in drawn:
+                self._check_time()
                 if index == target and frame.disposal == RESTORE:
                     self._under = self._box(frame.rect).copy()
                 if not self._draw(frame) and frame.opaque and self._trusting:

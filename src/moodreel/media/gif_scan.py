@@ -9,13 +9,16 @@ import struct
 from typing import NamedTuple
 
 from moodreel.errors import CorruptMedia, LimitExceeded
-from moodreel.media.base import check_canvas, check_frames
+from moodreel.media.base import Stopwatch, check_canvas, check_frames
 from moodreel.media.limits import Limits
 
 KEEP, CLEAR, RESTORE = 1, 2, 3
 
 #: Application extensions that hold a loop count.
 LOOP_EXTENSIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
+
+#: Sub-blocks between two looks at the clock: a comment may have a thousand million of them.
+BLOCKS_PER_CHECK = 4096
 
 
 class Rect(NamedTuple):
@@ -98,7 +101,7 @@ class GifScan(NamedTuple):
     loop: int | None
 
 
-def scan_gif(data: bytes, source: str, limits: Limits) -> GifScan:
+def scan_gif(data: bytes, source: str, limits: Limits, watch: Stopwatch) -> GifScan:
     """Lists the images of a GIF in one pass over its block lengths.
 
     A file that ends early, or holds something that is no block, is read up to there. An image cut off in
@@ -108,13 +111,14 @@ def scan_gif(data: bytes, source: str, limits: Limits) -> GifScan:
         data: the whole file.
         source: for messages.
         limits: canvas and frame count are checked here.
+        watch: counts the time, and runs.
 
     Returns:
         The scan; ``frames`` is empty for a valid screen without an image.
 
     Raises:
         CorruptMedia: no screen, an empty one, or images of which none can be drawn.
-        LimitExceeded: the canvas, an image, or the number of images is too large.
+        LimitExceeded: the canvas, an image, or the number of images is too large, or the time is up.
     """
     if len(data) < 13:
         raise CorruptMedia(source, "the GIF ends inside its header")
@@ -139,7 +143,7 @@ def scan_gif(data: bytes, source: str, limits: Limits) -> GifScan:
                 delay, disposal, transparent = _control(data, body + 1)
             elif kind == 0xFF and data[body + 1 : body + 12] in LOOP_EXTENSIONS:
                 loop = _loop_count(data, body + 1 + data[body], loop)
-            position = skip_blocks(data, body)
+            position = skip_blocks(data, body, watch)
         elif label == 0x2C:
             if position + 10 > len(data):
                 break
@@ -151,10 +155,10 @@ def scan_gif(data: bytes, source: str, limits: Limits) -> GifScan:
                 position += 3 * palette[1]
             bits = data[position] if position < len(data) else 0
             start = min(position + 1, len(data))
-            position = skip_blocks(data, start)
+            position = skip_blocks(data, start, watch)
             if w * h > limits.canvas_pixels:
                 raise LimitExceeded(source, f"an image of {w} x {h} pixels inside the GIF (canvas_pixels)")
-            draws = w * h > 0 and _first_pixel(data, start, position, bits)
+            draws = w * h > 0 and _first_pixel(data, start, position, bits, watch)
             if position > len(data) and not draws and w * h > 0:
                 break  # cut off before its first pixel: browsers show nothing of it either
             drawable = drawable or draws or w * h == 0
@@ -177,14 +181,18 @@ def scan_gif(data: bytes, source: str, limits: Limits) -> GifScan:
     return GifScan(width, height, frames, loop)
 
 
-def skip_blocks(data: bytes, position: int) -> int:
+def skip_blocks(data: bytes, position: int, watch: Stopwatch) -> int:
     """Returns the offset after a chain of sub-blocks; past the end of ``data`` when it is cut off."""
     size = len(data)
     while position < size:
-        length = data[position]
-        position += length + 1
-        if not length:
-            return position
+        watch.check()
+        for _ in range(BLOCKS_PER_CHECK):
+            length = data[position]
+            position += length + 1
+            if not length:
+                return position
+            if position >= size:
+                break
     return size + 1
 
 
@@ -205,7 +213,7 @@ def _loop_count(data: bytes, position: int, known: int | None) -> int | None:
     return known
 
 
-def _first_pixel(data: bytes, start: int, end: int, bits: int) -> bool:
+def _first_pixel(data: bytes, start: int, end: int, bits: int, watch: Stopwatch) -> bool:
     """Whether the LZW stream opens with a colour (after any clear codes): then it draws something."""
     if bits > 11:
         return False
@@ -213,6 +221,7 @@ def _first_pixel(data: bytes, start: int, end: int, bits: int) -> bool:
     buffer = available = 0
     position, stop = start, min(end, len(data))
     while position < stop and data[position]:
+        watch.check()
         for byte in data[position + 1 : min(position + 1 + data[position], stop)]:
             buffer |= byte << available
             available += 8

@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 import struct
 import threading
+import warnings
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +21,7 @@ from moodreel.media.base import (
     ArrayMedia,
     Media,
     Mode,
+    Stopwatch,
     Timeline,
     check_canvas,
     check_frames,
@@ -39,6 +42,9 @@ _UPRIGHT = {
     8: "ROTATE_90",
 }
 
+
+FRAMES_PER_CHECK = 32
+"""Frames of an animation between two looks at the clock."""
 
 _PILLOW_BOUND = threading.Lock()
 
@@ -78,11 +84,12 @@ def open_still(data: bytes, kind: str, source: str, limits: Limits) -> Media:
     """
     animation = None
     if kind in ("png", "webp"):
+        watch = Stopwatch(source, limits)
         with guard(source, f"reading the {kind.upper()} chunks"):
-            animation = (scan_png if kind == "png" else scan_webp)(data, source, limits)
+            animation = (scan_png if kind == "png" else scan_webp)(data, source, limits, watch)
         check_canvas(source, animation.width, animation.height, limits)
         if animation.delays:
-            return _AnimationMedia(data, kind, source, animation)
+            return _AnimationMedia(data, kind, source, animation, watch)
     with guard(source, f"decoding the {kind.upper()}"), _plugin(kind, data) as image:
         check_canvas(source, image.width, image.height, limits)
         frame = to_array(_upright(image))
@@ -100,7 +107,7 @@ def to_array(image: Any) -> UInt8Array:
     return np.array(image.convert("RGBA" if clear else "RGB"))
 
 
-def scan_png(data: bytes, source: str, limits: Limits) -> Animation:
+def scan_png(data: bytes, source: str, limits: Limits, watch: Stopwatch) -> Animation:
     """Lists the frames of a PNG from its chunks (APNG 1.0: acTL, fcTL, fdAT).
 
     Only frames whose data is complete count; a delay denominator of 0 means 1/100 s.
@@ -115,6 +122,7 @@ def scan_png(data: bytes, source: str, limits: Limits) -> Animation:
     complete = False
     position = 8
     while position + 8 <= len(data):
+        watch.check()
         size, name = struct.unpack_from(">I4s", data, position)
         body, position = position + 8, position + 12 + size
         if position > len(data):
@@ -145,13 +153,14 @@ def scan_png(data: bytes, source: str, limits: Limits) -> Animation:
     return Animation(width, height, delays if animated else [], loop, 0 if before_image else 1)
 
 
-def scan_webp(data: bytes, source: str, limits: Limits) -> Animation:
+def scan_webp(data: bytes, source: str, limits: Limits, watch: Stopwatch) -> Animation:
     """Lists the frames of a WebP from its RIFF chunks (VP8X, ANIM, ANMF)."""
     width = height = 0
     delays: list[float] = []
     loop: int | None = None
     position = 12
     while position + 8 <= len(data):
+        watch.check()
         name, size = struct.unpack_from("<4sI", data, position)
         body, position = position + 8, position + 8 + size + (size & 1)
         if name == b"VP8X":
@@ -173,9 +182,9 @@ def scan_webp(data: bytes, source: str, limits: Limits) -> Animation:
 class _AnimationMedia(Media):
     """An APNG or animated WebP, decoded front to back by Pillow."""
 
-    def __init__(self, data: bytes, kind: str, source: str, animation: Animation) -> None:
+    def __init__(self, data: bytes, kind: str, source: str, animation: Animation, watch: Stopwatch) -> None:
         timeline = Timeline.from_delays(animation.delays, animation.loop)
-        super().__init__(source, timeline, animation.width, animation.height)
+        super().__init__(source, timeline, animation.width, animation.height, watch)
         self._data = data
         self._kind = kind
         self._skip = animation.skip
@@ -189,15 +198,29 @@ class _AnimationMedia(Media):
         name = self._kind.upper()
         with guard(self.source, f"decoding the {name}"):
             image = _plugin(self._kind, self._data)
+        reached = 0
         with image:
             for index in indices:
                 with guard(self.source, f"decoding frame {index} of the {name}"):
+                    # Pillow decodes all that lies between; in steps, so that the clock is looked at.
+                    for step in range(reached + FRAMES_PER_CHECK, index, FRAMES_PER_CHECK):
+                        image.seek(step + self._skip)
+                        image.load()
+                        self._check_time()
                     image.seek(index + self._skip)
+                    reached = index
                     frame = convert(to_array(image), mode)
                 yield index, frame
 
 
+@cache
+def _quieten() -> None:
+    """Keeps Pillow's remarks on broken EXIF data off standard error: the picture is read all the same."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
 def _plugin(kind: str, data: bytes) -> Any:
+    _quieten()
     stream = io.BytesIO(data)
     if kind == "png":
         from PIL.PngImagePlugin import PngImageFile

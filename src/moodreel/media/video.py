@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from moodreel.errors import CorruptMedia, UnsupportedMedia
-from moodreel.media.base import Media, Mode, Timeline, check_canvas, check_frames, convert, guard
+from moodreel.media.base import Media, Mode, Stopwatch, Timeline, check_canvas, check_frames, convert, guard
 from moodreel.media.limits import Limits
 from moodreel.types import UInt8Array
 
@@ -79,6 +79,7 @@ class VideoMedia(Media):
         self._kind = kind
         self._limits = limits
         self.source = source
+        self._watch = Stopwatch(source, limits)
         with guard(source, "reading the video"):
             self._index = self._scan()
             picture = next(self._decode([0]))[1]
@@ -86,7 +87,7 @@ class VideoMedia(Media):
             self._size = (picture.width, picture.height)
         check_canvas(source, *self._size, limits)
         width, height = self._size if self._turns % 2 == 0 else self._size[::-1]
-        super().__init__(source, self._timeline(), width, height)
+        super().__init__(source, self._timeline(), width, height, self._watch)
 
     def _read(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
         pictures = self._decode(indices)
@@ -147,6 +148,7 @@ class VideoMedia(Media):
         with container:
             time_base = Fraction(stream.time_base or 1)
             for number, packet in enumerate(_packets(container, stream)):
+                self._check_time()
                 if packet.pts is None:
                     timed = False
                     break
@@ -169,6 +171,7 @@ class VideoMedia(Media):
         shown: dict[int, tuple[int, int]] = {}
         with _Feed(self._open, _Index([], [], [], [], Fraction(1))) as feed:
             while (pictures := feed.pictures()) is not None:
+                self._check_time()
                 for picture in pictures:
                     if picture.pts is not None:
                         shown.setdefault(picture.pts, (picture.duration or 0, 0))
@@ -203,6 +206,7 @@ class VideoMedia(Media):
         done = 0
         with _Feed(self._open, self._index) as feed:
             while done < len(indices):
+                self._check_time()
                 if jumping and feed.skip_to(self._key_before(indices[done])):
                     held = None
                 pictures = feed.pictures()

@@ -20,12 +20,14 @@ from moodreel.emotions import QUADRANTS
 from moodreel.errors import SettingsError
 from moodreel.report.colours import NEUTRAL, PALETTE
 from moodreel.report.describe import KEYS, choose_columns, describe_result, format_signed
-from moodreel.report.overlay import OverlaySettings, describe_error, encode_overlay
+from moodreel.report.overlay import OverlaySettings, describe_error, encode_overlay, open_source
 from moodreel.report.overview import Overview
 from moodreel.types import Result
 
 if TYPE_CHECKING:
     import jinja2
+
+    from moodreel.media.pool import DecoderPool
 
 PER_PAGE = 200
 """Inputs on one page."""
@@ -52,6 +54,7 @@ class Report:
         abstain: the threshold that was asked for, to say why a clip has no category.
         per_page: inputs on one page.
         pictures: size of the animations.
+        decoders: who decodes them; None decodes in this process.
 
     Raises:
         SettingsError: ``per_page`` is below 1.
@@ -65,12 +68,14 @@ class Report:
         abstain: float | None = None,
         per_page: int = PER_PAGE,
         pictures: OverlaySettings = PICTURES,
+        decoders: DecoderPool | None = None,
     ) -> None:
         if per_page < 1:
             raise SettingsError("per_page", per_page, "at least 1")
         self.folder = Path(folder)
         self.folder.mkdir(exist_ok=True)
         self._abstain, self._per_page, self._pictures = abstain, per_page, pictures
+        self._decoders = decoders
         self._token = secrets.token_hex(4)
         self._drafts: list[Path] = []
         self._templates = load_templates()
@@ -115,7 +120,8 @@ class Report:
         picture, problem = None, None
         if result.ok:
             try:
-                picture = encode_overlay(result, source, self._pictures)
+                with open_source(result, source, self._decoders) as media:
+                    picture = encode_overlay(result, media, self._pictures)
             except Exception as error:  # the row stays; its place says why there is no picture
                 problem = f"no picture: {describe_error(error)}"
         number = self._overview.total + 1

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moodreel.report.overlay import FORMATS, OverlayFolder
 from moodreel.types import Result
+
+if TYPE_CHECKING:
+    from moodreel.media.pool import DecoderPool
 
 
 def find_fault(report: Path | None, overlay: Path | None, kind: str | None) -> str | None:
@@ -26,7 +30,11 @@ def find_fault(report: Path | None, overlay: Path | None, kind: str | None) -> s
 
 @contextmanager
 def open_outputs(
-    report: Path | None, overlay: Path | None, kind: str | None = None, abstain: float | None = None
+    report: Path | None,
+    overlay: Path | None,
+    kind: str | None = None,
+    abstain: float | None = None,
+    decoders: DecoderPool | None = None,
 ) -> Iterator[Callable[[Result], list[str]]]:
     """What draws each result, where it was asked for. The report takes its place when the block ends well.
 
@@ -34,6 +42,7 @@ def open_outputs(
         report, overlay: folders, or None.
         kind: of the overlays; None is "gif".
         abstain: the threshold that was asked for.
+        decoders: who decodes what is drawn; None decodes in this process.
 
     Yields:
         A function of a result: what could not be drawn, a line each.
@@ -43,7 +52,7 @@ def open_outputs(
         if report is not None:
             from moodreel.report.html import Report
 
-            adders.append(stack.enter_context(Report(report, abstain=abstain)).add)
+            adders.append(stack.enter_context(Report(report, abstain=abstain, decoders=decoders)).add)
         if overlay is not None:
-            adders.append(OverlayFolder(overlay, kind or "gif").add)
+            adders.append(OverlayFolder(overlay, kind or "gif", decoders=decoders).add)
         yield lambda result: [problem for add in adders for problem in add(result)]

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +33,9 @@ from moodreel.report.panel import attach_panel
 from moodreel.report.scene import attach_strip, draw_box, lay_bars, place_boxes
 from moodreel.report.scene_text import name_face, tell_apart
 from moodreel.types import FloatArray, Result, UInt8Array
+
+if TYPE_CHECKING:
+    from moodreel.media.pool import DecoderPool
 
 FORMATS = ("gif", "webp", "mp4")
 """Formats of ``--overlay``."""
@@ -317,6 +321,23 @@ def name_overlay(source: str, kind: str, face: int | None = None) -> str:
     return f"{kept or 'clip'}{which}-{digest}.{kind}"
 
 
+@contextmanager
+def open_source(result: Result, source: Any, decoders: DecoderPool | None) -> Iterator[Any]:
+    """What an overlay is drawn from: the input, or opened by a decoder in a process of its own.
+
+    Args:
+        result: of one input.
+        source: as in :func:`moodreel.media.open_media`; None is the path ``result.source``.
+        decoders: None opens nothing yet.
+    """
+    named = result.source if source is None else source
+    if decoders is None:
+        yield named
+    else:
+        with decoders.opened(named) as media:
+            yield media
+
+
 class OverlayFolder:
     """Overlays of many results in a folder, one file each, named by :func:`name_overlay`.
 
@@ -324,6 +345,7 @@ class OverlayFolder:
         folder: made where it is missing (its parent must be there).
         kind: one of :data:`FORMATS`.
         settings: None for the defaults.
+        decoders: who decodes; None decodes in this process.
 
     Raises:
         SettingsError: another format.
@@ -331,14 +353,18 @@ class OverlayFolder:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], kind: str = "gif", settings: OverlaySettings | None = None
+        self,
+        folder: str | os.PathLike[str],
+        kind: str = "gif",
+        settings: OverlaySettings | None = None,
+        decoders: DecoderPool | None = None,
     ) -> None:
         if kind not in FORMATS:
             raise SettingsError("overlay-format", kind, "one of " + ", ".join(FORMATS))
         self.folder = Path(folder)
         self.folder.mkdir(exist_ok=True)
         self._kind = kind
-        self._settings = settings
+        self._settings, self._decoders = settings, decoders
 
     def add(self, result: Result, source: Any = None) -> list[str]:
         """Writes the overlay of a result; of an error, nothing.
@@ -350,7 +376,8 @@ class OverlayFolder:
             return []
         path = self.folder / name_overlay(result.source, self._kind, tell_apart(result))
         try:
-            write_overlay(result, path, source, self._settings)
+            with open_source(result, source, self._decoders) as media:
+                write_overlay(result, path, media, self._settings)
         except Exception as error:  # one bad overlay among thousands must not end the run
             return [f"no overlay: {describe_error(error)}"]
         return []

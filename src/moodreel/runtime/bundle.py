@@ -24,6 +24,9 @@ BUNDLED = Path(__file__).resolve().parent.parent / "bundles"
 MEMBER_LIMIT = 512 * 2**20
 """Largest file of a bundle that is read, in bytes."""
 
+TEXT_LIMIT = 4 * 2**20
+"""Largest ``bundle.json`` and ``card.md``."""
+
 REQUIRED_FILES = ("bundle.json", "model.onnx", "card.md")
 """Files that every bundle has."""
 
@@ -52,11 +55,16 @@ class Bundle:
         """Content of a file whose ``sha256`` stands in ``bundle.json``.
 
         Raises:
-            BundleError: it cannot be read, or is not the file that ``bundle.json`` was written for.
+            BundleError: it cannot be read, is not the file that ``bundle.json`` was written for, or is a
+                graph that would read other files.
         """
         content = self.read(name)
         if hashlib.sha256(content).hexdigest() != self.info.sha256.get(name):
             raise BundleError(f"{self.source}: {name} was altered: its sha256 is not the one in bundle.json")
+        if name.endswith(".onnx") and b"location" in content:  # the key of ONNX's external data
+            raise BundleError(
+                f"{self.source}: {name} refers to other files; a graph must hold all its weights"
+            )
         return content
 
     def read_card(self) -> str:
@@ -105,6 +113,14 @@ def read_bundle(name_or_path: str | os.PathLike[str]) -> Bundle:
     return Bundle(BundleInfo.from_json(text, f"{source}/bundle.json"), source, size, read)
 
 
+def _find_limit(name: str) -> int:
+    return min(MEMBER_LIMIT, TEXT_LIMIT) if name.endswith((".json", ".md")) else MEMBER_LIMIT
+
+
+def _flatten(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def _open_folder(folder: Path) -> tuple[Callable[[str], bytes], int]:
     for name in REQUIRED_FILES:
         if not (folder / name).is_file():
@@ -113,8 +129,8 @@ def _open_folder(folder: Path) -> tuple[Callable[[str], bytes], int]:
     def read(name: str) -> bytes:
         path = folder / name
         try:
-            if path.stat().st_size > MEMBER_LIMIT:
-                raise BundleError(f"{path}: larger than {MEMBER_LIMIT} bytes")
+            if path.stat().st_size > _find_limit(name):
+                raise BundleError(f"{path}: larger than {_find_limit(name)} bytes")
             return path.read_bytes()
         except OSError as error:
             raise BundleError(f"{path}: {error.strerror or error}") from error
@@ -127,14 +143,14 @@ def _open_zip(path: Path) -> tuple[Callable[[str], bytes], int]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path}: not a folder and not a readable .zip: {error}") from error
+    except Exception as error:  # of a damaged directory: struct.error, IndexError, UnicodeDecodeError ...
+        raise BundleError(f"{path}: not a folder and not a readable .zip: {_flatten(error)}") from error
     for member in members:
         parts = PurePosixPath(member.filename)
         if parts.is_absolute() or ".." in parts.parts or "\\" in member.filename or ":" in member.filename:
             raise BundleError(f"{path}: unsafe name in the zip: {member.filename!r}")
         if member.file_size > MEMBER_LIMIT:
-            raise BundleError(f"{path}: {member.filename} is larger than {MEMBER_LIMIT} bytes")
+            raise BundleError(f"{path}: {member.filename!r} is larger than {MEMBER_LIMIT} bytes")
     names = [member.filename for member in members]
     root = next((name.removesuffix("bundle.json") for name in names if name.endswith("bundle.json")), "")
     for name in REQUIRED_FILES:
@@ -144,11 +160,11 @@ def _open_zip(path: Path) -> tuple[Callable[[str], bytes], int]:
     def read(name: str) -> bytes:
         try:
             with zipfile.ZipFile(path) as archive, archive.open(root + name) as file:
-                content = file.read(MEMBER_LIMIT + 1)
-        except (OSError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise BundleError(f"{path}: {name} cannot be read: {error}") from error
-        if len(content) > MEMBER_LIMIT:
-            raise BundleError(f"{path}: {name} is larger than {MEMBER_LIMIT} bytes")
+                content = file.read(_find_limit(name) + 1)
+        except Exception as error:  # zlib.error, EOFError, BadZipFile, and whatever else broken data gives
+            raise BundleError(f"{path}: {name} cannot be read: {_flatten(error)}") from error
+        if len(content) > _find_limit(name):
+            raise BundleError(f"{path}: {name} is larger than {_find_limit(name)} bytes")
         return content
 
     return read, path.stat().st_size

@@ -66,7 +66,9 @@ class OnnxGraph:
             "session.intra_op.allow_spinning", "0"
         )  # decoders need the cores too
         try:
-            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=False
+            )
         except Exception as error:  # its exceptions share no root with a public name
             raise BundleError(f"{source} cannot be run: {_flatten(error)}") from error
         expected = {name: kind for name, (kind, _) in inputs.items()}

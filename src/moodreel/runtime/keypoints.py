@@ -21,7 +21,7 @@ from moodreel.errors import MoodreelError, SettingsError
 from moodreel.faces.detect import Detector, DetectorSettings, choose_detector, open_detector
 from moodreel.faces.openpose import format_faces
 from moodreel.faces.track import DEFAULT, TrackSettings, find_faces
-from moodreel.media import open_media
+from moodreel.media import Limits, open_media
 from moodreel.runtime.files import replace_file
 
 _Job: TypeAlias = tuple[str, Path]
@@ -69,6 +69,7 @@ def write_keypoints(
     fps: float | None = None,
     tracking: TrackSettings = DEFAULT,
     workers: int = 1,
+    limits: Limits | None = None,
 ) -> Generator[KeypointRow, None, None]:
     """Finds the faces of clips and writes a file a clip. A clip that cannot be read is a row with the reason.
 
@@ -79,6 +80,7 @@ def write_keypoints(
         fps: as in :func:`moodreel.faces.track.find_faces`.
         tracking: how faces are joined along time.
         workers: processes, each with a detector of its own; 1 works in this one.
+        limits: of each input; None for the defaults.
 
     Returns:
         An iterator over the rows, in the order of the inputs.
@@ -98,17 +100,23 @@ def write_keypoints(
     stack = ExitStack()
     own = stack.enter_context(open_detector(chosen))
     if workers <= 1:
-        return _write_all(jobs, own, stack, fps, tracking)
+        return _write_all(jobs, own, stack, fps, tracking, limits)
     stack.close()  # it was opened all the same: what is wrong with it is said here, not by a broken pool
-    return _share(jobs, partial(_write_there, settings=chosen, fps=fps, tracking=tracking), workers)
+    work = partial(_write_there, settings=chosen, fps=fps, tracking=tracking, limits=limits)
+    return _share(jobs, work, workers)
 
 
 def _write_all(
-    jobs: Sequence[_Job], detector: Detector, stack: ExitStack, fps: float | None, tracking: TrackSettings
+    jobs: Sequence[_Job],
+    detector: Detector,
+    stack: ExitStack,
+    fps: float | None,
+    tracking: TrackSettings,
+    limits: Limits | None,
 ) -> Generator[KeypointRow, None, None]:
     with stack:
         for job in jobs:
-            yield _write(job, detector, fps, tracking)
+            yield _write(job, detector, fps, tracking, limits)
 
 
 def _share(
@@ -141,16 +149,18 @@ def _open_once(settings: DetectorSettings) -> Detector:
 
 
 def _write_there(
-    job: _Job, settings: DetectorSettings, fps: float | None, tracking: TrackSettings
+    job: _Job, settings: DetectorSettings, fps: float | None, tracking: TrackSettings, limits: Limits | None
 ) -> KeypointRow:
     """As :func:`_write`, in a worker."""
-    return _write(job, _open_once(settings), fps, tracking)
+    return _write(job, _open_once(settings), fps, tracking, limits)
 
 
-def _write(job: _Job, detector: Detector, fps: float | None, tracking: TrackSettings) -> KeypointRow:
+def _write(
+    job: _Job, detector: Detector, fps: float | None, tracking: TrackSettings, limits: Limits | None
+) -> KeypointRow:
     source, file = job
     try:
-        clip = find_faces(open_media(source), detector, fps, tracking)
+        clip = find_faces(open_media(source, limits or Limits()), detector, fps, tracking)
         with replace_file(file) as stream:
             stream.write(format_faces(clip))
     except (MoodreelError, OSError) as error:

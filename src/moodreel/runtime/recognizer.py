@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from moodreel.errors import MediaError, MoodreelError, SettingsError, require
 from moodreel.faces.detect import DetectorSettings
 from moodreel.media import Limits
+from moodreel.media.base import NoDecoderError
 from moodreel.runtime.bundle import read_bundle
 from moodreel.runtime.engine import Engine, OnnxEngine
 from moodreel.runtime.frame_reader import FrameReader
@@ -23,6 +24,9 @@ from moodreel.runtime.scene_reader import OnnxSceneEngine, SceneEngine, SceneRea
 from moodreel.runtime.schema import SYSTEMS, BundleInfo
 from moodreel.runtime.trace_reader import TraceReader, read_sta
 from moodreel.types import Float32Array, Result, Sample
+
+if TYPE_CHECKING:
+    from moodreel.media.pool import DecoderPool
 
 DEFAULT_DETECTOR = DetectorSettings()
 
@@ -56,6 +60,7 @@ def load(
     name_or_path: str | os.PathLike[str],
     *,
     threads: int | None = None,
+    limits: Limits | None = None,
     detector: DetectorSettings | None = DEFAULT_DETECTOR,
     every_face: bool = False,
 ) -> Recognizer:
@@ -64,7 +69,7 @@ def load(
     Args:
         name_or_path: name of a bundle that ships with the package, or a bundle's folder or .zip.
         threads: cores the network may use; None is all that this process may use.
-        detector, every_face: as in :class:`Recognizer`.
+        limits, detector, every_face: as in :class:`Recognizer`.
 
     Raises:
         BundleError: there is no such bundle, or it is broken.
@@ -78,7 +83,7 @@ def load(
         engine = OnnxSceneEngine(bundle, threads)
     else:
         engine = OnnxEngine(bundle.read_model(), system, source=bundle.source, threads=threads)
-    return Recognizer(bundle.info, engine, detector=detector, every_face=every_face)
+    return Recognizer(bundle.info, engine, limits=limits, detector=detector, every_face=every_face)
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,7 @@ class Recognizer:
         batch: int = 8,
         per_frame: bool = False,
         abstain: float | None = None,
+        isolate: bool | DecoderPool = False,
     ) -> Iterator[Result]:
         """Reads many inputs: one Result each (one a face with ``every_face``), in their order, while decoding
         goes on.
@@ -172,29 +178,44 @@ class Recognizer:
             workers: threads that decode.
             batch: inputs that go through the network together.
             per_frame, abstain: as in :meth:`__call__`.
+            isolate: whether files are decoded in processes of their own, ``workers`` of them, so that a
+                decoder that crashes costs one Result; or the processes, which are then left running.
 
         Yields:
             Results; a failed input is a Result with ``error`` set, never an exception.
 
         Raises:
             SettingsError: an option is out of its range (at once, not at the first Result).
+            NoDecoderError: ``isolate``, and no process can be started.
         """
         if workers < 1:
             raise SettingsError("workers", workers, "at least 1")
         if batch < 1:
             raise SettingsError("batch", batch, "at least 1")
         _check_abstain(abstain)
-        return self._stream(iter(sources), workers, batch, per_frame, abstain)
+        return self._stream(iter(sources), workers, batch, per_frame, abstain, isolate)
 
     def _stream(
-        self, sources: Iterator[Any], workers: int, batch: int, per_frame: bool, abstain: float | None
+        self,
+        sources: Iterator[Any],
+        workers: int,
+        batch: int,
+        per_frame: bool,
+        abstain: float | None,
+        isolate: bool | DecoderPool,
     ) -> Iterator[Result]:
+        own: DecoderPool | None = None
+        if isolate is True:
+            from moodreel.media.pool import DecoderPool
+
+            own = DecoderPool(self.limits, workers)
+        decoders = own if isinstance(isolate, bool) else isolate
         pool = ThreadPoolExecutor(workers, thread_name_prefix="moodreel-decode")
         window: deque[Future[Sequence[Sample] | _Failure]] = deque()
         try:
             while True:
                 for source in islice(sources, 2 * batch + workers - len(window)):
-                    window.append(pool.submit(self._try_sample, source))
+                    window.append(pool.submit(self._try_sample, source, decoders))
                 if not window:
                     return
                 ready = [window.popleft().result() for _ in range(min(batch, len(window)))]
@@ -208,13 +229,20 @@ class Recognizer:
                     else:
                         yield from islice(scored, len(entry))
         finally:
+            if own is not None:
+                own.close()  # first: nobody waits any more for what is being decoded
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _try_sample(self, source: Any) -> Sequence[Sample] | _Failure:
+    def _try_sample(self, source: Any, decoders: DecoderPool | None = None) -> Sequence[Sample] | _Failure:
         try:
-            return self._reader.sample(source, self.limits)
+            if decoders is None:
+                return self._reader.sample(source, self.limits)
+            with decoders.opened(source) as media:
+                return self._reader.sample(media, self.limits)
         except MediaError as error:
             return _Failure(name_source(source), error.reason)
+        except NoDecoderError:
+            raise
         except Exception as error:  # one bad input among thousands: its row says what happened
             return _Failure(name_source(source), _describe(error))
 

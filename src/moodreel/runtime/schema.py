@@ -16,6 +16,9 @@ from moodreel.errors import BundleError, SettingsError, require
 FORMAT = 1
 """Version of ``bundle.json`` that this package reads and writes."""
 
+DEEPEST = 32
+"""Lists and objects that may stand in one another: what is free (``training``, ``scores``) has any shape."""
+
 LONGEST_MEDIAN = 4.0
 """Widest median filter of a bundle, seconds: a live trace is late by half of it."""
 
@@ -265,8 +268,10 @@ class BundleInfo:
         """
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"{source}: not JSON: {error}") from error
+        if _is_deeper(content, DEEPEST):
+            raise BundleError(f"{source}: lists and objects in one another, more than {DEEPEST} deep")
         try:
             return cls(**_shape_fields(content))
         except SettingsError as error:
@@ -342,3 +347,13 @@ def _read_texts(name: str, value: object) -> tuple[str, ...]:
     require(ok, name, value, "a list of texts")
     assert isinstance(value, list)
     return tuple(value)
+
+
+def _is_deeper(content: object, most: int) -> bool:
+    """Whether more than ``most`` lists and objects stand in one another."""
+    level: list[object] = [content]
+    for _ in range(most + 1):
+        if not (level := [value for value in level if isinstance(value, dict | list)]):
+            return False
+        level = [inner for value in level for inner in (value.values() if isinstance(value, dict) else value)]
+    return True

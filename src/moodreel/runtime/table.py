@@ -5,13 +5,12 @@ One row an input, the same in Parquet, JSON lines and CSV:
 - numbers are rounded to six decimals in all three, so that they agree to the digit;
 - nothing (a score that no source supervised, a fact that is not known) is null; in CSV an empty cell;
 - lists (``--per-frame``) are Parquet lists and JSON arrays; in CSV the text of a JSON array;
+- in CSV, text that a spreadsheet would take for a formula has an apostrophe in front;
 - text is UTF-8; a byte of a file name that is no UTF-8 stands as ``\\xNN``.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from moodreel.errors import SettingsError
+from moodreel.labels.rows import format_rows, mark_text
 from moodreel.runtime.files import replace_file
 from moodreel.runtime.schema import SYSTEMS
 from moodreel.types import Result
@@ -234,17 +234,21 @@ class CsvWriter:
     """CSV as in RFC 4180, with a header, lines ending in a newline."""
 
     def __init__(self, file: IO[bytes], columns: tuple[Column, ...]) -> None:
-        self._text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        self._writer = csv.writer(self._text, lineterminator="\n")
-        self._writer.writerow([column.name for column in columns])
+        self._file = file
+        self._file.write(format_rows([[column.name for column in columns]]).encode())
 
     def write(self, row: Row) -> None:
         """Adds one row."""
-        self._writer.writerow([json.dumps(v) if isinstance(v, list) else v for v in row.values()])
+        self._file.write(format_rows([[_make_cell(value) for value in row.values()]]).encode())
 
     def close(self) -> None:
-        """Lets go of the file without closing it."""
-        self._text.detach()
+        """Nothing is held."""
+
+
+def _make_cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return mark_text(value)
+    return json.dumps(value) if isinstance(value, list) else value
 
 
 class ParquetWriter:

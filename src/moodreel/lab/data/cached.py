@@ -104,7 +104,8 @@ class ArrayStore:
 
     def _load(self, part: str, name: str) -> Array:
         if (part, name) not in self._open:
-            self._open[part, name] = np.load(self.folder / f"{part}.{name}.npy", mmap_mode="r")
+            path = self.folder / f"{part}.{name}.npy"
+            self._open[part, name] = np.load(path, mmap_mode="r", allow_pickle=False)
         return self._open[part, name]
 
     def __contains__(self, key: str) -> bool:

@@ -13,7 +13,7 @@ import hashlib
 import io
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from moodreel.errors import DataError, MoodreelError
 from moodreel.faces.detect import DetectorSettings
 from moodreel.lab.data.imports import Imported, list_some
 from moodreel.lab.data.manifest import Row, write_manifest
+from moodreel.labels.rows import unmark_text
 from moodreel.labels.votes import score_mu, score_votes
 from moodreel.labels.votes_table import read_votes
 from moodreel.runtime.keypoints import write_keypoints
@@ -53,9 +54,10 @@ def read_scores(path: Path) -> tuple[dict[str, dict[str, float]], list[str]]:
         raise DataError(f"{path}: column {wanted} is missing (got {', '.join(columns) or 'none'})")
     scores: dict[str, dict[str, float]] = {}
     problems = []
-    for record in reader:
+    for record in _read_records(reader, path):
         where = f"{path}:{reader.line_num}"
         item, emotion, cell = (str(record.get(name) or "") for name in ("item", "emotion", source))
+        item = unmark_text(item)
         try:
             value = float(cell)
         except ValueError:
@@ -75,6 +77,13 @@ def read_scores(path: Path) -> tuple[dict[str, dict[str, float]], list[str]]:
         else:
             scores.setdefault(item, {})[emotion] = value
     return scores, problems
+
+
+def _read_records(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: cannot be read: {error}") from error
 
 
 def rate_items(path: Path) -> tuple[dict[str, dict[str, float]], list[str]]:

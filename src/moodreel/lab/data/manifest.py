@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from types import MappingProxyType
 
 from moodreel.emotions import GIFGIF_17, VOCABULARIES
 from moodreel.errors import DataError
+from moodreel.runtime.files import replace_file
 
 SPLITS = ("train", "val", "test")
 
@@ -99,8 +101,12 @@ def read_manifest(path: str | Path) -> Manifest:
     table = _parquet_records(path) if path.suffix == ".parquet" else _csv_records(path, content)
     rows: list[Row] = []
     splits: dict[str, str] = {}
+    lines: dict[str, int] = {}  # of each clip
     for line, record in table:
         row = _parse_row(path, line, record)
+        clip = os.path.normpath(row.clip)
+        if lines.setdefault(clip, line) != line:
+            raise DataError(f"{path}:{line}: clip {record['clip']!r} stands in line {lines[clip]} already")
         if row.split is not None and splits.setdefault(row.group, row.split) != row.split:
             raise DataError(
                 f"{path}:{line}: group {row.group!r} stands in {splits[row.group]} and {row.split}: a leak"
@@ -133,11 +139,14 @@ def _csv_records(path: Path, content: bytes) -> Iterable[tuple[int, dict[str, st
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    _check_columns(path, reader.fieldnames or [])
-    for record in reader:
-        if None in record or None in record.values():
-            raise DataError(f"{path}:{reader.line_num}: {len(reader.fieldnames or [])} cells expected")
-        yield reader.line_num, record
+    try:
+        _check_columns(path, reader.fieldnames or [])
+        for record in reader:
+            if None in record or None in record.values():
+                raise DataError(f"{path}:{reader.line_num}: {len(reader.fieldnames or [])} cells expected")
+            yield reader.line_num, record
+    except csv.Error as error:  # a cell without an end, say
+        raise DataError(f"{path}:{reader.line_num}: cannot be read: {error}") from error
 
 
 def _parquet_records(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
@@ -158,6 +167,8 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
     if missing:
         raise DataError(f"{path}: column {missing[0]!r} is missing (got {', '.join(columns) or 'none'})")
     for name in columns:
+        if columns.count(name) > 1:
+            raise DataError(f"{path}: column {name!r} stands there twice")
         kind, _, rest = name.partition("_")
         if kind in ("scores", "labels"):
             raise DataError(f"{path}: column {name!r}: did you mean {kind[:-1]}_{rest}?")
@@ -219,7 +230,8 @@ def write_manifest(
     labels = [v for v in VOCABULARIES if any(v in row.labels for row in rows)]
     files = [name for name in ("keypoints", "trace") if any(getattr(row, name) for row in rows)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with replace_file(path) as file:
+        stream = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         writer = csv.writer(stream)
         header = ["clip", "group", "split", *(f"score_{e}" for e in scores), *(f"label_{v}" for v in labels)]
         writer.writerow([*header, *extra, *files])
@@ -230,6 +242,7 @@ def write_manifest(
             cells += further
             cells += [_relative(getattr(row, f), path) if getattr(row, f) else "" for f in files]
             writer.writerow(cells)
+        stream.detach()
 
 
 def _relative(file: Path, manifest: Path) -> str:
