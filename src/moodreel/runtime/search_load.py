@@ -233,9 +233,7 @@ def _read_runs(folder: Path, limit: int) -> tuple[Any, bool]:
     settings = held[0][0].settings
     for parts in held:
         if difference := settings.find_difference(parts[0].settings, ignore=["shard"]):
-            raise DataError(
-                f"{parts[0].path.parent}: of another run than {held[0][0].path.parent}: {difference}"
-            )
+            raise DataError(f"{parts[0].path}: of another run than {held[0][0].path}: {difference}")
     names = [column.name for column in settings.columns() if column.kind != "numbers"]
     names += [column.name for column in INPUT_COLUMNS]
     tables, room = [], limit

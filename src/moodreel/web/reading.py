@@ -86,7 +86,7 @@ class WatchedMedia(Media):
 
     def __init__(self, media: Media, name: str, watch: Watch) -> None:
         super().__init__(name, media.timeline, media.width, media.height)
-        self._media, self._watch = media, watch
+        self._media, self._progress = media, watch  # the base's own watch is of the media inside
 
     def _read(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
         return self._follow(self._media.read(indices, mode))
@@ -97,7 +97,7 @@ class WatchedMedia(Media):
     def _follow(self, frames: Iterator[tuple[int, UInt8Array]]) -> Iterator[tuple[int, UInt8Array]]:
         try:
             for index, frame in frames:
-                self._watch.step(self.source, index / len(self))
+                self._progress.step(self.source, index / len(self))
                 yield index, frame
         except MediaError as error:
             raise _rename(error, self._media.source, self.source) from None
