@@ -22,10 +22,13 @@ from moodreel.cli.console import (
     PIPE_CLOSED,
     TERMINATED,
     WRONG,
+    DeviceOption,
+    EngineOption,
     close_after,
     collect,
     complain,
     drop_stdout,
+    settle_engine,
     stop,
     write,
 )
@@ -154,6 +157,8 @@ def predict(
     every_face: Annotated[
         bool, typer.Option("--every-face", help="Of caca-rnn: a row for each face, not for the main one.")
     ] = False,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Read emotion in clips: one row a clip (a face, with --every-face).
 
@@ -178,7 +183,7 @@ def predict(
         faces.check_faces(model, detector, every_face)
     if is_run:
         assert out is not None
-        recognizer = load(model, detector=settings, every_face=every_face)
+        recognizer = load(model, detector=settings, every_face=every_face, engine=engine, device=device)
         if large.predict_large(
             recognizer, paths, out, resume=resume, retry_failed=retry_failed, shard=part, detector=settings,
             workers=workers, per_frame=per_frame, abstain=abstain,
@@ -186,7 +191,8 @@ def predict(
             raise typer.Exit(FAILED)
         return
     inputs = collect(paths)
-    recognizer = load(model, detector=settings, every_face=every_face)
+    engine = settle_engine(engine, len(inputs))
+    recognizer = load(model, detector=settings, every_face=every_face, engine=engine, device=device)
     with ExitStack() as stack:
         draw: Draw = lambda _: []  # noqa: E731
         if is_drawn:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
 import typer
 
@@ -20,6 +20,16 @@ FAILED = 1
 WRONG = 2
 PIPE_CLOSED = 141
 TERMINATED = 143
+
+EngineOption: TypeAlias = Annotated[
+    str, typer.Option("--engine", metavar="KIND", help="What runs the network: auto, onnx or openvino.")
+]
+DeviceOption: TypeAlias = Annotated[
+    str, typer.Option("--device", metavar="KIND", help="What it runs on: auto, cpu or cuda.")
+]
+
+FEW = 100
+"""Inputs below which OpenVINO does not earn back its longer start: docs/performance.md."""
 
 
 def complain(text: str) -> None:
@@ -60,6 +70,11 @@ def collect(paths: Sequence[str]) -> list[str]:
         stop("; ".join(inputs.notes or ["the list on stdin is empty"]) + others)
     tell_inputs(inputs)
     return inputs.paths
+
+
+def settle_engine(engine: str, inputs: int) -> str:
+    """What ``--engine auto`` means for so many inputs; any other engine is what it is."""
+    return "onnx" if engine == "auto" and inputs < FEW else engine
 
 
 def tell_inputs(inputs: Inputs) -> None:

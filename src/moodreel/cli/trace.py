@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moodreel.cli.console import FAILED, TERMINATED, complain, stop, write
+from moodreel.cli.console import FAILED, TERMINATED, DeviceOption, EngineOption, complain, stop, write
 from moodreel.cli.faces import DETECTOR_HELP, parse_detector
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def trace(
     raw: Annotated[
         bool, typer.Option("--raw", help="Leave out the bundle's post-processing: the network's own values.")
     ] = False,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Follow valence along a clip, four times a second, or live from a camera or stream.
 
@@ -79,7 +81,7 @@ def trace(
     is_stream = camera is not None or (clip is not None and is_address(clip))
     if is_stream and settings is not None and settings.files is not None:
         stop(f"--detector {detector}: keypoint files belong to a clip, not to a stream")
-    reader = open_trace_reader(model, settings, stride=stride, raw=raw)
+    reader = open_trace_reader(model, settings, stride=stride, raw=raw, engine=engine, device=device)
     take = _Taker(plot is not None, overlay is not None)
     failure = _trace(reader, camera if camera is not None else clip, is_stream, out, take)
     if failure is None or (is_stream and take.points):
