@@ -173,7 +173,7 @@ def test_cuda_is_taken_where_there_is_one(tmp_path, monkeypatch):
     (name, options), last = asked[0]
     assert (name, last) == (engines.CUDA, "CPUExecutionProvider")
     assert options["use_tf32"] == "0"
-    assert moodreel.load(tmp_path / "tiny", device="cpu").engine.graph.device == "cpu"
+    assert moodreel.load(tmp_path / "tiny", engine="onnx", device="cpu").engine.graph.device == "cpu"
     assert asked[1] == ["CPUExecutionProvider"]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from moodreel.cli import faces, lab, large, ratings, study, trace, votes
+from moodreel.cli import bench, faces, lab, large, ratings, study, trace, votes
 from moodreel.cli.console import (
     FAILED,
     PIPE_CLOSED,
@@ -359,6 +359,7 @@ for verb in (
     lab.evaluate,
     study.ablate,
     lab.export,
+    bench.bench,
 ):
     app.command()(verb)
 app.add_typer(votes.app)

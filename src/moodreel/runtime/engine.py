@@ -227,8 +227,8 @@ def choose_engine(settings: EngineSettings, system: str | None) -> str:
     """``onnx`` or ``openvino``.
 
     ``auto`` is a rule found by measuring, and measures nothing itself: OpenVINO where it is installed, for
-    the systems of :data:`FASTER_IN_OPENVINO`, on Intel processors with AVX-512, unless there is a CUDA build of
-    ONNX Runtime to use. The same machine always gets the same.
+    the systems of :data:`FASTER_IN_OPENVINO`, on Intel processors with AVX-512, unless ONNX Runtime has CUDA
+    to use. The same machine always gets the same.
     """
     if settings.engine != "auto":
         return settings.engine
