@@ -56,7 +56,8 @@ def bench(
     if out is not None:
         facts["inputs"] = [Path(path).name for path in inputs]
         commit = name_commit(Path(__file__).parent)
-        base = out / f"{facts['date']}-{commit}-{facts['model']['name']}-{facts['engine']}-bench"
+        label = f"{facts['model']['name']}-{facts['model']['precision']}-{facts['engine']}"
+        base = out / f"{facts['date']}-{commit}-{label}-bench"
         base.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         base.with_suffix(".md").write_text(text, encoding="utf-8")
         complain(f"{base}.md, .json")

@@ -99,6 +99,7 @@ class _Painter:
         self._painted = -1  # the frame that is on the canvas, before its disposal
         self._under: Canvas | None = None  # what that frame covered, if its disposal restores it
         self._waiting: int | None = None  # a frame that is on the canvas in name only: it was shown alone
+        self._dirty = Rect(0, 0, 0, 0)  # holds all that is not blank, and perhaps some that is
         # Whether complete-looking opaque images are taken to be so: until one turns out to lack pixels.
         self._trusting = True
 
@@ -139,7 +140,8 @@ class _Painter:
 
         frame = self._frames[target]
         first, drawn = self._plan(target)
-        rests = first == self._painted and first >= 0  # on what the canvas holds
+        # on what the canvas holds
+        rests = first == self._painted and first >= 0 and not self._goes_blank(first)
         colours = frame.palette[1]
         clear = frame.transparent if frame.transparent is not None else 255
         has_clear = frame.transparent is not None or 0 < colours < 256
@@ -161,13 +163,21 @@ class _Painter:
             palette[clear] = WHITE
         self._painted = self._waiting = target
         self._under = None
+        self._dirty = frame.rect
         return _colour(indices, palette)
 
+    def _goes_blank(self, index: int) -> bool:
+        """Whether nothing is left when the frame on the canvas is disposed of."""
+        frame = self._frames[index]
+        return self._dirty.empty or (frame.disposal == CLEAR and self._dirty.cut(frame.rect) == self._dirty)
+
     def _draw_waiting(self) -> None:
-        """Brings to the canvas what was shown alone."""
+        """Brings to the canvas what was shown alone, as far as something will be left of it."""
         if self._waiting is not None:
             frame, self._waiting = self._frames[self._waiting], None
             self._canvas.fill(self._blank)
+            if frame.disposal == CLEAR:
+                return
             if frame.disposal == RESTORE:
                 self._under = self._box(frame.rect).copy()
             self._draw(frame)
@@ -179,23 +189,31 @@ class _Painter:
             self._trusting = False
             self._painted = -1
             self._under = self._waiting = None
+            self._dirty = Rect(0, 0, 0, 0)
             self._canvas.fill(self._blank)
 
     def _try(self, target: int) -> bool:
         first, drawn = self._plan(target)
         if first == self._painted and first >= 0:
             self._draw_waiting()
+            if self._goes_blank(first):
+                self._dirty = Rect(0, 0, 0, 0)
             self._dispose(first, self._under)
             first += 1
+        elif first >= 0:  # what the canvas held is replaced piece by piece
+            self._dirty = Rect(0, 0, *self._canvas.shape[::-1])
         self._under = self._waiting = None
         for index in range(max(first, 0), target + 1):
             frame = self._frames[index]
             if index in drawn:
                 if index == target and frame.disposal == RESTORE:
                     self._under = self._box(frame.rect).copy()
+                self._dirty = self._dirty.join(frame.rect)
                 if not self._draw(frame) and frame.opaque and self._trusting:
                     return False
             if index < target:
+                if index in drawn and self._goes_blank(index):
+                    self._dirty = Rect(0, 0, 0, 0)
                 self._dispose(index, None)
         self._painted = target
         return True
