@@ -24,87 +24,28 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from machine import describe_machine, name_commit
-from PIL import Image
+from machine import ROOT, describe_machine, name_commit
 
 import moodreel
-from moodreel.lab.networks import build_graph, load_bundle
-from moodreel.media import Timeline, frames_showing, open_media, sample_media, segment_times
-from moodreel.media.base import convert, resize
+from moodreel.lab.plain import PlainWay, find_common, sample_plain, score_ours, take_turns
+from moodreel.media import open_media, sample_media, segment_times
 from moodreel.runtime.batch import collect_paths
-from moodreel.runtime.bundle import Bundle, BundleInfo, read_bundle
+from moodreel.runtime.bundle import BundleInfo, read_bundle
 from moodreel.runtime.engine import count_cores
+from moodreel.runtime.machine import format_machine
 
-ROOT = Path(__file__).resolve().parents[1]
-PLAIN = {".gif", ".png", ".apng", ".webp", ".jpg", ".jpeg"}
-"""What Pillow reads too; other files are left out."""
-PACKAGES = ("moodreel", "numpy", "pillow", "onnxruntime", "torch")
+PACKAGES = ("moodreel", "numpy", "pillow", "onnxruntime", "openvino", "torch")
 
 
 def sample_ours(path: str, info: BundleInfo) -> np.ndarray:
     media = open_media(path)
     size = (info.input.height, info.input.width)
     return sample_media(media, segment_times(media.duration, info.sampling.count), size).frames
-
-
-def sample_plain(path: str, info: BundleInfo) -> np.ndarray:
-    """All frames through Pillow, then those at the middle of equal segments."""
-    frames, delays = [], []
-    with Image.open(path) as image:
-        count = getattr(image, "n_frames", 1)
-        for index in range(count):
-            image.seek(index)
-            if image.has_transparency_data:
-                frames.append(convert(np.asarray(image.convert("RGBA")), "rgb"))
-            else:
-                frames.append(np.asarray(image.convert("RGB")))
-            delays.append(image.info.get("duration", 0) / 1000)
-    line = Timeline.from_delays(delays, None) if count > 1 else Timeline.from_rate(1, 1.0)
-    chosen = frames_showing(line.starts, segment_times(line.duration, info.sampling.count))
-    size = (info.input.height, info.input.width)
-    return np.stack([resize(Image.fromarray(frames[i]), size) for i in chosen])
-
-
-def load_eager(bundle: Bundle) -> torch.nn.Module:
-    """The bundle's network in float32 PyTorch, from its weights and its recipe."""
-    return build_graph(load_bundle(bundle)[1]).eval()
-
-
-def score_eager(graph: torch.nn.Module, frames: np.ndarray, info: BundleInfo) -> np.ndarray:
-    """Supervised intensities, then supervised probabilities of one clip."""
-    with torch.no_grad():
-        intensities, probabilities, *_ = graph(torch.from_numpy(frames)[None])
-    known = [name in info.supervised.emotions for name in info.labels.emotions]
-    classes = [name in info.supervised.categories for name in info.labels.categories]
-    return np.concatenate([intensities[0].numpy()[known], probabilities[0].numpy()[classes]])
-
-
-def score_ours(recognizer: moodreel.Recognizer, sources: Sequence[Any], workers: int) -> np.ndarray:
-    rows = []
-    for result in recognizer.map(sources, workers=workers):
-        if result.error is not None:
-            raise SystemExit(f"{result.source}: {result.error}")
-        scores = [*result.emotions.values(), *result.probabilities.values()]
-        rows.append([score for score in scores if score is not None])
-    return np.array(rows)
-
-
-def take_turns(ours: Callable[[], Any], plain: Callable[[], Any], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each way, in turns; the first turn of each is not counted."""
-    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
-    for turn in range(repeats + 1):
-        for name, run in (("ours", ours), ("plain", plain)):
-            begin = time.perf_counter()
-            run()
-            if turn:
-                seconds[name].append(time.perf_counter() - begin)
-    return seconds
 
 
 def time_cold(path: str, model: str, repeats: int) -> list[float]:
@@ -118,21 +59,6 @@ def time_cold(path: str, model: str, repeats: int) -> list[float]:
     return seconds
 
 
-def find_files(arguments: Sequence[str], info: BundleInfo) -> tuple[list[str], int]:
-    """The files that both ways read, and how many were left out."""
-    files, left_out = [], 0
-    for path in collect_paths(arguments).paths:
-        try:
-            if Path(path).suffix.lower() not in PLAIN:
-                raise ValueError
-            sample_ours(path, info)
-            sample_plain(path, info)
-            files.append(path)
-        except Exception:  # a file that either way refuses is no part of the comparison
-            left_out += 1
-    return files, left_out
-
-
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     bundle = read_bundle(options.model)
     info = bundle.info
@@ -140,11 +66,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit(f"{options.model}: expected a kavan bundle, which samples by segments")
     threads = options.threads or count_cores()
     machine = {**describe_machine(PACKAGES), "threads": threads}
-    files, left_out = find_files(options.inputs, info)
+    paths = collect_paths(options.inputs).paths
+    files = find_common(paths, info)
+    left_out = len(paths) - len(files)
     if not files:
         raise SystemExit(f"nothing to measure: no file that both ways read ({left_out} left out)")
     torch.set_num_threads(threads)
-    recognizer, graph = moodreel.load(options.model, threads=threads), load_eager(bundle)
+    way = PlainWay(bundle)
+    recognizer = moodreel.load(options.model, threads=threads, engine=options.engine)
     workers = min(8, threads)
 
     decode = take_turns(
@@ -155,11 +84,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     scores = {}
     predict = take_turns(
         lambda: scores.update(ours=score_ours(recognizer, files, workers)),
-        lambda: scores.update(plain=[score_eager(graph, sample_plain(f, info), info) for f in files]),
+        lambda: scores.update(plain=[way.score(path) for path in files]),
         options.repeats,
     )
     gap = np.abs(scores["ours"] - np.array(scores["plain"])).max(axis=1)
-    same = np.array([score_eager(graph, sample_ours(path, info), info) for path in files])
+    same = np.array([way.score_frames(sample_ours(path, info)) for path in files])
     cold = time_cold(files[0], options.model, options.repeats)
     media = [open_media(path) for path in files]
     return {
@@ -168,6 +97,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "machine": machine,
         "model": {
             "name": info.name,
+            "engine": recognizer.engine.graph.engine,
             "version": info.version,
             "sha256": info.sha256["model.onnx"],
             "frames": info.sampling.count,
@@ -193,15 +123,12 @@ def format_report(facts: dict[str, Any]) -> str:
     machine, model, inputs = facts["machine"], facts["model"], facts["inputs"]
     seconds, gap, count = facts["seconds"], facts["score_difference"], inputs["files"]
     size = "x".join(map(str, model["size"]))
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = [
         f"# predict, {facts['date']}, {facts['commit']}",
         "",
-        f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['threads']} used, "
-        f"load at start {machine['load_at_start']}, {machine['system']}",
-        f"- Versions: {versions}",
+        *format_machine(machine),
         f"- Model: {model['name']} {model['version']}, sha256 {model['sha256'][:12]}, "
-        f"{model['frames']} frames of {size}",
+        f"{model['frames']} frames of {size}; engine {model['engine']}",
         f"- Inputs: {', '.join(inputs['names'])}: {count} files, {inputs['pictures']} pictures, "
         f"median longer side {inputs['median_side']:g} px; {inputs['left_out']} left out",
         f"- Medians of {len(seconds['cold_start'])} turns, the two ways interleaved",
@@ -235,6 +162,7 @@ def main() -> None:
     )
     parser.add_argument("inputs", nargs="*", default=[str(ROOT / "examples")], metavar="FILE|FOLDER")
     parser.add_argument("--model", default="kavan", metavar="NAME|BUNDLE")
+    parser.add_argument("--engine", default="auto", metavar="KIND")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="turns of each way, at least 5")
     parser.add_argument("--threads", type=int, metavar="N", help="cores to use; default: all")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="FOLDER")

@@ -306,6 +306,36 @@ def test_compositing_equals_the_slow_reference(gif, chosen):
         assert [index for index, _ in read] == wanted
         for index, frame in read:
             assert np.array_equal(frame, full[index])
+    # at its own size a frame is not resized: what prediction reads is what the reference says
+    pictures = open_media(whole).read_resized(wanted, (gif.height, gif.width))
+    assert [np.array_equal(frame, over_white(expected)[index]) for index, frame in pictures] == [True] * len(
+        wanted
+    )
+
+
+def test_stickers_are_resized_without_a_canvas(monkeypatch):
+    from moodreel.media import gif as module
+
+    painted = []
+    real = module._Painter.paint
+    monkeypatch.setattr(module._Painter, "paint", lambda self, k: painted.append(k) or real(self, k))
+    part = Picture(fill(3, 2, 2), left=1, top=1, transparent=3)
+    kinds = {
+        "fills, seen through": [Picture(fill(2, 4, 4), disposal=2, transparent=0) for _ in range(4)],
+        "a part": [Picture(fill(2, 2, 3), left=1, disposal=2, transparent=0) for _ in range(4)],
+        "opaque": [Picture(fill(2, 4, 4)) for _ in range(4)],
+        "restored": [Picture(fill(2, 4, 4), disposal=3, transparent=0) for _ in range(4)],
+        "over another": [Picture(fill(2, 4, 4), disposal=1), part, part, Picture(fill(2, 4, 4))],
+    }
+    for kind, pictures in kinds.items():
+        gif = Gif(4, 4, pictures)
+        expected = over_white(composite(gif))
+        painted.clear()
+        for index, frame in open_media(gif.to_bytes()).read_resized([0, 1, 2, 3], (4, 4)):
+            assert np.array_equal(frame, expected[index]), (kind, index)
+        # what lies over another needs the canvas, on which the frame before it is drawn late
+        expected_paints = {"over another": [1, 2], "restored": [1, 2, 3]}
+        assert painted == expected_paints.get(kind, []), kind
 
 
 def test_resized_frames_equal_those_of_a_clip_in_memory():

@@ -200,3 +200,53 @@ def test_broken_stills_are_corrupt(kind):
         with pytest.raises(CorruptMedia) as caught:
             read_clip(whole[:end])
         assert "\n" not in str(caught.value)
+
+
+def make_webp(frames, size=(8, 8)):
+    """An animated WebP of (rgba array, left, top, no blending, disposed); lossless."""
+    out = b"VP8X" + struct.pack("<II", 10, 0x12)
+    out += b"".join((side - 1).to_bytes(3, "little") for side in size)
+    out += b"ANIM" + struct.pack("<IIH", 6, 0, 0)
+    for array, left, top, alone, disposed in frames:
+        whole = saved(Image.fromarray(array), "WEBP", lossless=True, exact=True)
+        stream = whole[12:] if whole[12:16] == b"VP8L" else whole[whole.index(b"VP8L", 20) :]
+        body = b"".join(
+            number.to_bytes(3, "little")
+            for number in (left // 2, top // 2, array.shape[1] - 1, array.shape[0] - 1, 50)
+        )
+        body += bytes([2 * alone + disposed]) + stream
+        out += b"ANMF" + struct.pack("<I", len(body)) + body + b"\0" * (len(body) & 1)
+    return b"RIFF" + struct.pack("<I", len(out) + 4) + b"WEBP" + out
+
+
+def test_webp_frames_from_where_they_depend_on_none_before(monkeypatch):
+    from moodreel.media import stills as module
+
+    rng = np.random.default_rng(0)
+
+    def noise(width=8, height=8):
+        return rng.integers(0, 256, (height, width, 4)).astype(np.uint8)
+
+    for turn in range(12):
+        frames = []
+        for _ in range(10):
+            if rng.random() < 0.5:
+                frames.append((noise(), 0, 0, bool(rng.integers(2)), bool(rng.integers(2))))
+            else:
+                frames.append((noise(4, 2), 2, 4, bool(rng.integers(2)), bool(rng.integers(2))))
+        whole = make_webp(frames)
+        with Image.open(io.BytesIO(whole)) as image:
+            expected = []
+            for k in range(10):
+                image.seek(k)
+                expected.append(np.asarray(image.convert("RGBA")))
+        wanted = sorted(rng.choice(10, 3, replace=False).tolist())
+        for index, frame in open_media(whole).read(wanted, "rgba"):
+            assert np.array_equal(frame, expected[index]), (turn, index)
+    # each replaces all: only those asked for are decoded
+    whole = make_webp([(noise(), 0, 0, True, False) for _ in range(10)])
+    lengths = []
+    real = module._plugin
+    monkeypatch.setattr(module, "_plugin", lambda kind, data: lengths.append(len(data)) or real(kind, data))
+    assert [index for index, _ in open_media(whole).read([3, 8])] == [3, 8]
+    assert max(lengths[1:]) < len(whole) / 4

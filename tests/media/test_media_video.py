@@ -241,3 +241,49 @@ def test_an_edit_list_hides_what_it_cuts(data):
     media = open_media(data("clips/no_face.mp4"))
     assert len(media) == 95
     assert media.timeline.starts[0] == 0
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv"])
+def test_pictures_that_no_other_refers_to_are_not_decoded(kind, monkeypatch):
+    whole = encode(kind, [40 * k for k in range(60)])
+    full = read_clip(whole).frames
+    given = []
+    real = module._pictures
+
+    def decode(stream, packet):
+        found = real(stream, packet)
+        given.extend(found)
+        return found
+
+    monkeypatch.setattr(module, "_pictures", decode)
+    for wanted in ([59], [7, 20, 41], list(range(60))):
+        given.clear()
+        for index, frame in open_media(whole).read(wanted):
+            assert np.array_equal(frame, full[index]), index
+        counts = len(given)
+        given.clear()
+        monkeypatch.setattr(module._Feed, "pictures", lambda self, wanted=None, real=PICTURES: real(self))
+        list(open_media(whole).read(wanted))
+        assert counts <= len(given)
+        if len(wanted) < 10:
+            assert counts < len(given)  # there are B-frames in these
+        monkeypatch.setattr(module._Feed, "pictures", PICTURES)
+
+
+PICTURES = module._Feed.pictures
+
+
+def test_a_picture_that_does_not_come_is_the_one_before_it():
+    """A packet of zeros in the middle: sampling and reading all give the same, though one decodes less."""
+    whole = bytearray(encode("mkv", [40 * k for k in range(60)]))
+    container = module._libav().open(io.BytesIO(bytes(whole)))
+    packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for number in (8, 23):
+        broken = bytearray(whole)
+        place, size = packets[number]
+        start = whole.index(b"\0\0", place) if size < 8 else place + 8
+        broken[start : place + size] = bytes(place + size - start)
+        full = read_clip(bytes(broken)).frames
+        for wanted in ([10], [24, 25, 26], [30, 59]):
+            for index, frame in open_media(bytes(broken)).read(wanted):
+                assert np.array_equal(frame, full[index]), (number, index)

@@ -16,17 +16,35 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from moodreel.cli import cluster, doctor, faces, hub, lab, large, ratings, search, serve, study, trace, votes
+from moodreel.cli import (
+    bench,
+    cluster,
+    doctor,
+    faces,
+    hub,
+    lab,
+    large,
+    models,
+    ratings,
+    search,
+    serve,
+    study,
+    trace,
+    votes,
+)
 from moodreel.cli.console import (
     FAILED,
     LIMIT_HELP,
     PIPE_CLOSED,
     TERMINATED,
     WRONG,
+    DeviceOption,
+    EngineOption,
     close_after,
     collect,
     complain,
     drop_stdout,
+    settle_engine,
     stop,
     write,
 )
@@ -172,6 +190,8 @@ def predict(
             "--cluster", metavar="ADDRESS|local", help="Of --out DIR: by --workers actors on a Ray cluster."
         ),
     ] = None,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Read emotion in clips: one row a clip (a face, with --every-face).
 
@@ -205,11 +225,13 @@ def predict(
         if cluster.predict_cluster(
             paths, out, on_cluster, model=model, resume=resume, retry_failed=retry_failed, shard=part,
             detector=settings, every_face=every_face, actors=workers, per_frame=per_frame, abstain=abstain,
-            limits=bounds,
+            limits=bounds, engine=engine, device=device,
         ):  # fmt: skip
             raise typer.Exit(FAILED)
         return
     inputs = [] if is_run else collect(paths)
+    if not is_run:
+        engine = settle_engine(engine, len(inputs))
     with ExitStack() as stack:
         count = workers or min(8, count_cores())
         decoders: DecoderPool | None = None
@@ -219,7 +241,9 @@ def predict(
             # Before the network is read, beside which they start. A start takes as long as some clips.
             few = count if is_run else min(count, 1 + len(inputs) // 16)
             decoders = stack.enter_context(DecoderPool(bounds, few))
-        recognizer = load(model, limits=bounds, detector=settings, every_face=every_face)
+        recognizer = load(
+            model, limits=bounds, detector=settings, every_face=every_face, engine=engine, device=device
+        )
         if is_run:
             assert table is not None
             if large.predict_large(
@@ -349,45 +373,8 @@ def _predict_many(
     return failed + undrawn
 
 
-@app.command()
-def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """List the models that ship with this version."""
-    import json
-
-    from moodreel.runtime.bundle import list_bundles, read_bundle
-
-    bundles = [read_bundle(name) for name in list_bundles()]
-    if as_json:
-        facts = [{**json.loads(b.info.to_json()), "size_bytes": b.size} for b in bundles]
-        write(json.dumps(facts, indent=2) + "\n")
-        return
-    from moodreel.report.terminal import Style, format_columns
-
-    rows = []
-    for bundle in bundles:
-        info = bundle.info
-        counts = (
-            (len(getattr(info.supervised, kind)), len(getattr(info.labels, kind)), kind)
-            for kind in ("emotions", "categories")
-        )
-        labels = ", ".join(f"{had} of {total} {kind}" for had, total, kind in counts if total)
-        scores = ", ".join(f"{name} {value:.3g}" for name, value in _list_headline(info.scores))
-        rows.append(
-            (info.name, info.system, info.version, f"{bundle.size / 1e6:.1f} MB", labels, scores or "-")
-        )
-    header = ("name", "system", "version", "size", "labels", "scores")
-    write(format_columns(header, rows, Style(sys.stdout)))
-
-
-def _list_headline(scores: Any) -> list[tuple[str, float]]:
-    """The scores to show of a bundle: those under "headline", else the first three numbers at the top."""
-    chosen, most = (scores["headline"], None) if "headline" in scores else (scores, 3)
-    return [(name, value) for name, value in chosen.items() if isinstance(value, int | float)][:most]
-
-
 for verb in (
+    models.models,
     large.merge,
     search.search,
     trace.trace,
@@ -399,6 +386,7 @@ for verb in (
     lab.export,
     hub.push,
     serve.serve,
+    bench.bench,
     doctor.doctor,
 ):
     app.command()(verb)

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias
 
 import typer
 
@@ -25,6 +25,16 @@ LIMIT_HELP = (
     "Of what one file may cost: file_bytes, canvas_pixels, frames, decoded_bytes, seconds, process_bytes."
 )
 """Of ``--limit``; may be given again for another."""
+
+EngineOption: TypeAlias = Annotated[
+    str, typer.Option("--engine", metavar="KIND", help="What runs the network: auto, onnx or openvino.")
+]
+DeviceOption: TypeAlias = Annotated[
+    str, typer.Option("--device", metavar="KIND", help="What it runs on: auto, cpu or cuda.")
+]
+
+FEW = 100
+"""Inputs below which OpenVINO does not earn back its longer start: docs/performance.md."""
 
 
 def complain(text: str) -> None:
@@ -65,6 +75,11 @@ def collect(paths: Sequence[str]) -> list[str]:
         stop("; ".join(inputs.notes or ["the list on stdin is empty"]) + others)
     tell_inputs(inputs)
     return inputs.paths
+
+
+def settle_engine(engine: str, inputs: int) -> str:
+    """What ``--engine auto`` means for so many inputs; any other engine is what it is."""
+    return "onnx" if engine == "auto" and inputs < FEW else engine
 
 
 def tell_inputs(inputs: Inputs) -> None:

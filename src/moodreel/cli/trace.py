@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moodreel.cli.console import FAILED, LIMIT_HELP, TERMINATED, complain, stop, write
+from moodreel.cli.console import (
+    FAILED,
+    LIMIT_HELP,
+    TERMINATED,
+    DeviceOption,
+    EngineOption,
+    complain,
+    stop,
+    write,
+)
 from moodreel.cli.faces import DETECTOR_HELP, parse_detector
 
 if TYPE_CHECKING:
@@ -55,6 +64,8 @@ def trace(
         bool, typer.Option("--raw", help="Leave out the bundle's post-processing: the network's own values.")
     ] = False,
     limit: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=LIMIT_HELP)] = None,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Follow valence along a clip, four times a second, or live from a camera or stream.
 
@@ -83,7 +94,7 @@ def trace(
     is_stream = camera is not None or (clip is not None and is_address(clip))
     if is_stream and settings is not None and settings.files is not None:
         stop(f"--detector {detector}: keypoint files belong to a clip, not to a stream")
-    reader = open_trace_reader(model, settings, stride=stride, raw=raw)
+    reader = open_trace_reader(model, settings, stride=stride, raw=raw, engine=engine, device=device)
     take = _Taker(plot is not None, overlay is not None)
     failure = _trace(reader, camera if camera is not None else clip, is_stream, out, take, bounds)
     if failure is None or (is_stream and take.points):

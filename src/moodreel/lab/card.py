@@ -97,6 +97,7 @@ def write_card(info: BundleInfo) -> str:
         "",
         f"Recipe: {train['epochs']} epochs, batch {train['batch']}, seed {train['seed']}, best epoch "
         f"{info.training['epoch']} by validation. Every setting stands in `bundle.json`.",
+        *_say_int8(info),
         "",
         "## Held-out scores",
         "",
@@ -159,6 +160,18 @@ def _say_supervision(info: BundleInfo) -> list[str]:
     return [
         *lines,
         "An Ekman label gives +1 to its emotion and -1 to the other five; neutral gives -1 to all six.",
+    ]
+
+
+def _say_int8(info: BundleInfo) -> list[str]:
+    if "int8" not in info.training:
+        return []
+    said = info.training["int8"]
+    names = ", ".join(source["name"] for source in said["calibration"])
+    return [
+        "",
+        f"In 8 bits: convolutions of the graph with sha256 {said['of'][:12]}, calibrated on {said['clips']} "
+        f"training clips ({names}). Training cannot go on from here, only from the bundle it was made of.",
     ]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,11 +22,12 @@ from torch import nn
 
 from moodreel import __version__
 from moodreel.emotions import GIFGIF_17, QUADRANTS
-from moodreel.errors import BundleError
+from moodreel.errors import BundleError, require
 from moodreel.lab.calibrate import fold_temperature
 from moodreel.lab.card import SOURCES, write_card
 from moodreel.lab.data.manifest import read_manifest
 from moodreel.lab.evaluate import evaluate
+from moodreel.lab.flops import count_bundle_flops
 from moodreel.lab.graphs_caca_rnn import write_graphs
 from moodreel.lab.models.caca_rnn_system import CacaRnnSystem
 from moodreel.lab.models.face_cnn import PIXEL_MEAN, PIXEL_STD
@@ -42,10 +44,12 @@ from moodreel.lab.networks import (
     read_run_start,
 )
 from moodreel.lab.onnx_files import compare_onnx, save_onnx, trace_onnx
+from moodreel.lab.quantise import quantise
 from moodreel.lab.settings import FaceSettings, Recipe
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.settings_sta import StaSettings
 from moodreel.lab.weights import find_graph_weights, list_parts, omit_stored
+from moodreel.runtime.bundle import read_bundle
 from moodreel.runtime.files import replace_folder
 from moodreel.runtime.schema import SYSTEMS, BundleInfo, InputSpec, Labels, Post, Sampling
 
@@ -68,8 +72,7 @@ def export(run: Path, out: Path, score: bool = True) -> None:
         DataError: the run is incomplete.
         BundleError: ONNX Runtime and torch disagree, or ``out`` is a folder of something else.
     """
-    if out.exists() and not (out / "bundle.json").is_file():
-        raise BundleError(f"{out}: exists and is no bundle; choose another folder")
+    _check_out(out)
     recipe, net = load_run(run)
     data, start, best = read_run_data(run), read_run_start(run), read_run_best(run)
     for layer, temperature in best.get("temperature", {}).items():
@@ -88,6 +91,61 @@ def export(run: Path, out: Path, score: bool = True) -> None:
         if score:
             _finish(draft, replace(info, scores=_measure(draft, data)))
         replace_folder(draft, out)
+
+
+def export_int8(target: str, out: Path, data: Sequence[Path] = (), score: bool = True) -> None:
+    """Writes a bundle in 8 bits: about 2.7 times as fast on processors with VNNI, and not to train on from.
+
+    Args:
+        target: run folder, bundle folder or zip, or the name of a bundle that ships.
+        out: bundle folder; replaced as a whole if it exists, and only once the new one is complete.
+        data: manifests: their training splits calibrate, their test splits are scored; a run has its own.
+        score: as in :func:`export`.
+
+    Raises:
+        DataError: the run is incomplete, or a manifest is wrong.
+        BundleError: ``out`` is a folder of something else, or the target is no bundle in single precision.
+        SettingsError: ``data`` is missing, or the target is of a system that loses too much.
+    """
+    _check_out(out)
+    run = Path(target)
+    is_run = (run / "recipe.json").is_file()
+    entries = read_run_data(run) if is_run and not data else [describe_manifest(path) for path in data]
+    require(bool(entries), "data", None, "manifests to calibrate with: a bundle has none of its own")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        if is_run:
+            export(run, Path(folder) / "whole", score=False)
+        bundle = read_bundle(Path(folder) / "whole" if is_run else target)
+        draft = Path(folder) / out.name
+        draft.mkdir()
+        trained_on = [Path(entry["manifest"]) for entry in entries if entry["rows"]["train"]]
+        require(bool(trained_on), "data", [entry["manifest"] for entry in entries], "rows of split 'train'")
+        info = replace(quantise(bundle, draft, trained_on), name=out.name)
+        _finish(draft, info)
+        if score:
+            _finish(draft, replace(info, scores=_measure(draft, entries)))
+        replace_folder(draft, out)
+
+
+def describe_manifest(path: Path) -> dict[str, Any]:
+    """A manifest as a run's ``data.json`` names it.
+
+    Raises:
+        DataError: it is wrong.
+    """
+    manifest = read_manifest(path)
+    return {
+        "manifest": str(path),
+        "name": manifest.name,
+        "sha256": manifest.digest,
+        "rows": manifest.count_rows(),
+    }
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not (out / "bundle.json").is_file():
+        raise BundleError(f"{out}: exists and is no bundle; choose another folder")
 
 
 def _measure(bundle: Path, data: list[dict[str, Any]]) -> dict[str, Any]:
@@ -213,5 +271,8 @@ def _describe(
 
 
 def _finish(folder: Path, info: BundleInfo) -> None:
+    if not info.flops:
+        content = {file: (folder / file).read_bytes() for file in SYSTEMS[info.system].files}
+        info = replace(info, flops=count_bundle_flops(info.system, content.__getitem__))
     (folder / "bundle.json").write_text(info.to_json(), encoding="utf-8")
     (folder / "card.md").write_text(write_card(info), encoding="utf-8")

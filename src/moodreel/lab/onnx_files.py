@@ -57,9 +57,15 @@ def trace_onnx(graph: nn.Module, example: Tensor, outputs: Sequence[str]) -> onn
     return model
 
 
-def save_onnx(model: onnx.ModelProto, path: Path) -> None:
-    """Stores weights in half precision, and writes the file."""
-    _halve_initializers(model)
+def save_onnx(model: onnx.ModelProto, path: Path, exactly: bool = False) -> None:
+    """Stores weights in half precision, and writes the file.
+
+    Args:
+        model: is changed.
+        path: of the file.
+        exactly: only those that lose nothing by it.
+    """
+    _halve_initializers(model, exactly)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
@@ -106,7 +112,7 @@ def _strip_metadata(model: onnx.ModelProto) -> None:
             del inner.metadata_props[:]
 
 
-def _halve_initializers(model: onnx.ModelProto) -> None:
+def _halve_initializers(model: onnx.ModelProto, exactly: bool) -> None:
     """Stores large float32 initializers as float16, each followed by a Cast back."""
     casts = []
     for tensor in model.graph.initializer:
@@ -114,6 +120,8 @@ def _halve_initializers(model: onnx.ModelProto) -> None:
             continue
         values = numpy_helper.to_array(tensor)
         if values.size < HALVE_FROM:
+            continue
+        if exactly and not np.array_equal(values.astype(np.float16).astype(np.float32), values):
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + HALF_SUFFIX))

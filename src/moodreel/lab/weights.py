@@ -64,8 +64,12 @@ def read_bundle_weights(bundle: Bundle) -> Weights:
     """Parameters and buffers of a bundle; files are checked against their digests.
 
     Raises:
-        BundleError: a file is missing, altered or not readable.
+        BundleError: a file is missing, altered or not readable, or the bundle is in 8 bits.
     """
+    if "int8" in bundle.info.training:
+        raise BundleError(
+            f"{bundle.source}: in 8 bits, no weights to train on: take the bundle it was made of"
+        )
     parts = list_parts(bundle.info.system)
     graphs = {prefix: bundle.read_checked(file) for file, prefix in parts.items()}
     rest = bundle.read_checked("weights.safetensors") if "weights.safetensors" in bundle.info.sha256 else None

@@ -208,6 +208,19 @@ class Media(ABC):
         if self._watch is not None:
             self._watch.check()
 
+    def read_pictures(self, indices: Sequence[int]) -> Iterator[tuple[int, Image.Image]]:
+        """As :meth:`read` in mode "rgb", each frame as Pillow's image, and not the caller's to keep.
+
+        What :meth:`read_resized` resizes, for those who want to see the two apart.
+
+        Args:
+            indices: ascending, each at most once, in [0, T).
+
+        Returns:
+            An iterator over (index, RGB or RGBX image); the next step may change its pixels.
+        """
+        return self._pictures(self._check(indices))
+
     def _check(self, indices: Sequence[int]) -> list[int]:
         wanted = [int(index) for index in indices]
         ascending = all(a < b for a, b in pairwise(wanted))
@@ -219,10 +232,15 @@ class Media(ABC):
     def _read(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]: ...
 
     def _read_resized(self, indices: list[int], size: tuple[int, int]) -> Iterator[tuple[int, UInt8Array]]:
+        for index, picture in self._pictures(indices):
+            yield index, resize(picture, size)
+
+    def _pictures(self, indices: list[int]) -> Iterator[tuple[int, Image.Image]]:
+        """Frames over white as Pillow's images, RGB or RGBX; the next step may change what they show."""
         from PIL import Image
 
         for index, frame in self._read(indices, "rgb"):
-            yield index, resize(Image.fromarray(frame), size)
+            yield index, Image.fromarray(frame)
 
 
 class ArrayMedia(Media):

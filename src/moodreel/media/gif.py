@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from moodreel.errors import LimitExceeded
-from moodreel.media.base import Media, Mode, Stopwatch, Timeline, drop_alpha, resize
+from moodreel.media.base import Media, Mode, Stopwatch, Timeline, drop_alpha
 from moodreel.media.gif_scan import CLEAR, RESTORE, GifFrame, Rect, scan_gif
 from moodreel.media.limits import Limits
 from moodreel.types import UInt8Array
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Pixels = npt.NDArray[np.uint32]
 Canvas: TypeAlias = npt.NDArray[Any]  # [H, W] Pixels, or uint16 palette indices
 
 #: Boxes that the planner keeps of a region; past it the region is taken too large, which only costs time.
 MAX_RECTS = 12
+
+WHITE = np.uint32(0xFFFFFFFF)
 
 
 class GifMedia(Media):
@@ -52,13 +57,13 @@ class GifMedia(Media):
         for index, canvas in self._canvases(indices, mode):
             yield index, canvas.copy() if mode == "rgba" else drop_alpha(canvas)
 
-    def _read_resized(self, indices: list[int], size: tuple[int, int]) -> Iterator[tuple[int, UInt8Array]]:
-        from PIL import Image
-
-        for index, canvas in self._canvases(indices, "rgb"):
-            # RGBX: a view of the canvas that Pillow resizes as it is, without a copy to three channels.
-            view = Image.frombuffer("RGBX", (self.width, self.height), canvas, "raw", "RGBX", 0, 1)
-            yield index, resize(view, size)
+    def _pictures(self, indices: list[int]) -> Iterator[tuple[int, Image.Image]]:
+        try:
+            painter = _Painter(self._data, self._frames, self.width, self.height, "rgb", self._check_time)
+            for index in indices:
+                yield index, painter.picture(index)
+        except MemoryError:
+            raise LimitExceeded(self.source, "out of memory while decoding a GIF") from None
 
     def _canvases(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
         """Yields (index, canvas [H, W, 4]); the next step may change the canvas."""
@@ -104,6 +109,8 @@ class _Painter:
         self._frames = frames
         self._painted = -1  # the frame that is on the canvas, before its disposal
         self._under: Canvas | None = None  # what that frame covered, if its disposal restores it
+        self._waiting: int | None = None  # a frame that is on the canvas in name only: it was shown alone
+        self._dirty = Rect(0, 0, 0, 0)  # holds all that is not blank, and perhaps some that is
         # Whether complete-looking opaque images are taken to be so: until one turns out to lack pixels.
         self._trusting = True
 
@@ -111,7 +118,80 @@ class _Painter:
         """The canvas as pixels [H, W]; it may be the canvas itself."""
         if self._colours is None:
             return self._canvas
-        return np.take(self._colours, self._canvas)
+        # "clip": every index is in range, and the check for it costs a third of the time
+        return np.take(self._colours, self._canvas, mode="clip")
+
+    def picture(self, target: int) -> Image.Image:
+        """Frame ``target`` over white, RGB or RGBX: for mode "rgb".
+
+        It may be a view of the canvas, which the next call changes.
+        """
+        from PIL import Image
+
+        if self._frames:
+            alone = self._show_alone(target)
+            if alone is not None:
+                return alone
+            self.paint(target)
+        height, width = self._canvas.shape
+        if self._colours is not None and int(self._canvas.max()) < 256:
+            # Nothing shows through: Pillow looks colours up three times faster.
+            indices = Image.frombuffer("P", (width, height), self._canvas.astype(np.uint8), "raw", "P", 0, 1)
+            return _colour(indices, self._colours[:256])
+        # RGBX: a view that Pillow resizes as it is, without a copy to three channels.
+        return Image.frombuffer("RGBX", (width, height), self.show().view(np.uint8), "raw", "RGBX", 0, 1)
+
+    def _show_alone(self, target: int) -> Image.Image | None:
+        """A frame that is one image over nothing, as most of a sticker's are; None for any other.
+
+        Its palette paints what it leaves clear white, and the canvas is not touched until a later frame
+        needs it.
+        """
+        from PIL import Image
+
+        frame = self._frames[target]
+        first, drawn = self._plan(target)
+        # on what the canvas holds
+        rests = first == self._painted and first >= 0 and not self._goes_blank(first)
+        colours = frame.palette[1]
+        clear = frame.transparent if frame.transparent is not None else 255
+        has_clear = frame.transparent is not None or 0 < colours < 256
+        size = self._canvas.shape[::-1]
+        fills = frame.rect == (0, 0, *size) and (frame.width, frame.height) == size
+        if rests or drawn != {target} or not (fills or has_clear) or frame.bits > 8:
+            return None
+        indices, missing = _decode(self._data, frame)
+        if missing is not None:
+            return None
+        if not fills:
+            whole = Image.new("P", size, clear)
+            whole.paste(indices, (frame.rect.left, frame.rect.top))
+            indices = whole
+        palette = self._palette(frame).copy()
+        if 0 < colours < 256:
+            palette[colours:] = WHITE
+        if frame.transparent is not None:
+            palette[clear] = WHITE
+        self._painted = self._waiting = target
+        self._under = None
+        self._dirty = frame.rect
+        return _colour(indices, palette)
+
+    def _goes_blank(self, index: int) -> bool:
+        """Whether nothing is left when the frame on the canvas is disposed of."""
+        frame = self._frames[index]
+        return self._dirty.empty or (frame.disposal == CLEAR and self._dirty.cut(frame.rect) == self._dirty)
+
+    def _draw_waiting(self) -> None:
+        """Brings to the canvas what was shown alone, as far as something will be left of it."""
+        if self._waiting is not None:
+            frame, self._waiting = self._frames[self._waiting], None
+            self._canvas.fill(self._blank)
+            if frame.disposal == CLEAR:
+                return
+            if frame.disposal == RESTORE:
+                self._under = self._box(frame.rect).copy()
+            self._draw(frame)
 
     def paint(self, target: int) -> None:
         """Brings the canvas to frame ``target``, which must not be earlier than the last one."""
@@ -119,24 +199,33 @@ class _Painter:
             # Rare: an image with missing pixels stood in for those before it. Start over, trusting none.
             self._trusting = False
             self._painted = -1
-            self._under = None
+            self._under = self._waiting = None
+            self._dirty = Rect(0, 0, 0, 0)
             self._canvas.fill(self._blank)
 
     def _try(self, target: int) -> bool:
         first, drawn = self._plan(target)
         if first == self._painted and first >= 0:
+            self._draw_waiting()
+            if self._goes_blank(first):
+                self._dirty = Rect(0, 0, 0, 0)
             self._dispose(first, self._under)
             first += 1
-        self._under = None
+        elif first >= 0:  # what the canvas held is replaced piece by piece
+            self._dirty = Rect(0, 0, *self._canvas.shape[::-1])
+        self._under = self._waiting = None
         for index in range(max(first, 0), target + 1):
             frame = self._frames[index]
             if index in drawn:
                 self._check_time()
                 if index == target and frame.disposal == RESTORE:
                     self._under = self._box(frame.rect).copy()
+                self._dirty = self._dirty.join(frame.rect)
                 if not self._draw(frame) and frame.opaque and self._trusting:
                     return False
             if index < target:
+                if index in drawn and self._goes_blank(index):
+                    self._dirty = Rect(0, 0, 0, 0)
                 self._dispose(index, None)
         self._painted = target
         return True
@@ -179,7 +268,8 @@ class _Painter:
         """Draws the image; False when its data lacks pixels (they stay as they are)."""
         if frame.rect.empty:
             return True
-        indices, known = _decode(self._data, frame)
+        image, known = _decode(self._data, frame)
+        indices: UInt8Array = np.asarray(image)
         box = self._box(frame.rect)
         height, width = box.shape
         indices = indices[:height, :width]
@@ -237,12 +327,18 @@ def _pack(rgba: UInt8Array) -> Pixels:
     return packed
 
 
-def _decode(data: bytes, frame: GifFrame) -> tuple[UInt8Array, npt.NDArray[np.bool_] | None]:
+def _colour(indices: Image.Image, palette: Pixels) -> Image.Image:
+    """A picture "P" in the colours of [256] RGBA pixels, as "RGB"."""
+    indices.putpalette(palette.view(np.uint8).reshape(256, 4)[:, :3].tobytes(), "RGB")
+    return indices.convert("RGB")
+
+
+def _decode(data: bytes, frame: GifFrame) -> tuple[Image.Image, npt.NDArray[np.bool_] | None]:
     """Decodes the LZW data of one image.
 
     Returns:
-        (palette indices [h, w], None), or with a [h, w] mask of the pixels that the data covers when it
-        does not cover all.
+        (palette indices, a picture "P" [h, w], None), or with a [h, w] mask of the pixels that the data
+        covers when it does not cover all.
     """
     from PIL import Image
 
@@ -257,9 +353,8 @@ def _decode(data: bytes, frame: GifFrame) -> tuple[UInt8Array, npt.NDArray[np.bo
         other = Image.new("P", size, 255)
         with suppress(ValueError):
             other.frombytes(blocks, "gif", arguments)
-        indices: UInt8Array = np.asarray(image)
-        return indices, indices == np.asarray(other)
-    return np.asarray(image), None
+        return image, np.asarray(image) == np.asarray(other)
+    return image, None
 
 
 def _blocks(data: bytes, frame: GifFrame) -> bytes:

@@ -43,6 +43,17 @@ class Rect(NamedTuple):
             min(self.bottom, other.bottom),
         )
 
+    def join(self, other: Rect) -> Rect:
+        """The least box around both; an empty one counts for nothing."""
+        if self.empty or other.empty:
+            return other if self.empty else self
+        return Rect(
+            min(self.left, other.left),
+            min(self.top, other.top),
+            max(self.right, other.right),
+            max(self.bottom, other.bottom),
+        )
+
     def without(self, other: Rect) -> list[Rect]:
         """The part outside ``other`` as at most four disjoint boxes."""
         hole = self.cut(other)

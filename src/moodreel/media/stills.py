@@ -188,6 +188,7 @@ class _AnimationMedia(Media):
         self._data = data
         self._kind = kind
         self._skip = animation.skip
+        self._parts = list_webp_frames(data) if kind == "webp" else []
         with guard(source, f"decoding the {kind.upper()}"), _plugin(kind, data) as image:
             if image.size != (self.width, self.height):
                 raise CorruptMedia(source, f"the {kind.upper()} states two sizes")
@@ -196,6 +197,9 @@ class _AnimationMedia(Media):
         if not indices:
             return
         name = self._kind.upper()
+        if self._starts(indices):
+            yield from self._read_parts(indices, mode)
+            return
         with guard(self.source, f"decoding the {name}"):
             image = _plugin(self._kind, self._data)
         reached = 0
@@ -211,6 +215,80 @@ class _AnimationMedia(Media):
                     reached = index
                     frame = convert(to_array(image), mode)
                 yield index, frame
+
+    def _starts(self, indices: list[int]) -> dict[int, int]:
+        """Where decoding can start for each frame of a WebP; empty where that leaves out nothing."""
+        if len(self._parts) != len(self):
+            return {}
+        starts, last = {}, 0
+        for index, part in enumerate(self._parts):
+            last = index if part.alone or (index and self._parts[index - 1].clears) else last
+            starts[index] = last
+        chosen = {index: starts[index] for index in indices}
+        before = [-1, *indices[:-1]]
+        skipped = sum(max(0, chosen[b] - a - 1) for a, b in zip(before, indices, strict=True))
+        return chosen if skipped else {}
+
+    def _read_parts(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
+        """Decodes a WebP as several shorter ones, each from a frame that replaces all before it.
+
+        libwebp composites each as it would the whole, so that the pixels are the same.
+        """
+        starts = self._starts(indices)
+        for start in sorted(set(starts.values())):
+            members = [index for index in indices if starts[index] == start]
+            data = _cut_webp(self._data, self._parts, start, members[-1])
+            part = _AnimationMedia.__new__(_AnimationMedia)
+            part.__dict__.update(self.__dict__, _data=data, _parts=[])
+            for index, frame in part._read([index - start for index in members], mode):
+                yield index + start, frame
+
+
+class WebPFrame(NamedTuple):
+    """One frame of an animated WebP.
+
+    Attributes:
+        begin, end: offsets of its chunk.
+        alone: whether it sets every pixel of the canvas, whatever was there.
+        clears: whether it is taken away after it was shown, all of the canvas.
+    """
+
+    begin: int
+    end: int
+    alone: bool
+    clears: bool
+
+
+def list_webp_frames(data: bytes) -> list[WebPFrame]:
+    """The frames of an animated WebP, and which of them depend on none before; empty where there are none."""
+    frames: list[WebPFrame] = []
+    canvas = (0, 0)
+    position = 12
+    while position + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, position)
+        body = position + 8
+        end = body + size + (size & 1)
+        if name == b"VP8X" and size >= 10:
+            sides = data[body + 4 : body + 10]
+            canvas = (1 + int.from_bytes(sides[:3], "little"), 1 + int.from_bytes(sides[3:], "little"))
+        elif name == b"ANMF":
+            if size < 24 or end > len(data):
+                return []  # cut off: left to libwebp as it is
+            numbers = [int.from_bytes(data[body + at : body + at + 3], "little") for at in (0, 3, 6, 9)]
+            fills = numbers[:2] == [0, 0] and (numbers[2] + 1, numbers[3] + 1) == canvas
+            flags = data[body + 15]
+            opaque = data[body + 16 : body + 20] == b"VP8 "  # lossy without an ALPH chunk before it
+            frames.append(
+                WebPFrame(position, end, fills and (bool(flags & 2) or opaque), fills and flags & 1 == 1)
+            )
+        position = end
+    return frames
+
+
+def _cut_webp(data: bytes, frames: list[WebPFrame], first: int, last: int) -> bytes:
+    """The same animation with only some of its frames."""
+    body = data[12 : frames[0].begin] + data[frames[first].begin : frames[last].end]
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
 
 
 @cache

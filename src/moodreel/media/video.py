@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from fractions import Fraction
 from functools import cache
 from itertools import chain
@@ -195,21 +195,25 @@ class VideoMedia(Media):
     def _decode(self, indices: list[int]) -> Iterator[tuple[int, Any]]:
         """Yields (index, libav picture) for ascending indices."""
         try:
-            yield from self._decode_from(indices, jumping=True)
+            yield from self._decode_from(indices, sparing=True)
         except _MissedError as missed:
-            # A keyframe that cannot be started from (a recovery point): decode all from the beginning.
-            yield from self._decode_from(indices[missed.done :], jumping=False)
+            # A keyframe that cannot be started from (a recovery point), or a picture that does not come, so
+            # that the one before it counts, whichever that is: decode all from the beginning.
+            yield from self._decode_from(indices[missed.done :], sparing=False)
 
-    def _decode_from(self, indices: list[int], jumping: bool) -> Iterator[tuple[int, Any]]:
+    def _decode_from(self, indices: list[int], sparing: bool) -> Iterator[tuple[int, Any]]:
+        """As :meth:`_decode`; ``sparing`` leaves out what no target needs: packets before its keyframe, and
+        pictures that no other refers to."""
         pts = self._index.pts
+        wanted = {pts[index] for index in indices}
         held: Any = None  # the last picture before the target
         done = 0
         with _Feed(self._open, self._index) as feed:
             while done < len(indices):
                 self._check_time()
-                if jumping and feed.skip_to(self._key_before(indices[done])):
+                if sparing and feed.skip_to(self._key_before(indices[done])):
                     held = None
-                pictures = feed.pictures()
+                pictures = feed.pictures(wanted if sparing else None)
                 if pictures is None:
                     break
                 for picture in pictures:
@@ -218,14 +222,14 @@ class VideoMedia(Media):
                     # The decoder gives pictures in order: a target that one has passed will not come.
                     while done < len(indices) and pts[indices[done]] <= picture.pts:
                         hit = pts[indices[done]] == picture.pts
-                        if not hit and held is None:
-                            if feed.jumped:
+                        if not hit:
+                            if sparing:
                                 raise _MissedError(done)
-                            held = picture
+                            held = picture if held is None else held
                         yield indices[done], picture if hit else held
                         done += 1
                     held = picture
-            if done < len(indices) and held is None and feed.jumped:
+            if done < len(indices) and sparing:
                 raise _MissedError(done)
             for index in indices[done:]:
                 if held is None:
@@ -255,7 +259,6 @@ class _Feed:
     def __init__(self, opener: Callable[[], tuple[Any, Any]], index: _Index) -> None:
         self._opener = opener
         self._index = index
-        self.jumped = False
         self._start()
 
     def __enter__(self) -> _Feed:
@@ -281,16 +284,22 @@ class _Feed:
                 break
             self._next += 1
         self._stream.codec_context.flush_buffers()
-        self.jumped = True
         return True
 
-    def pictures(self) -> list[Any] | None:
-        """What the decoder gives for the next packet; None after the last."""
+    def pictures(self, wanted: Container[int] | None = None) -> list[Any] | None:
+        """What the decoder gives for the next packet; None after the last.
+
+        Args:
+            wanted: presentation times; other pictures are not decoded where no picture refers to them.
+        """
         if self._ended:
             return None
         packet = next(self._packets, None)
         self._next += 1
         self._ended = packet is None
+        if wanted is not None and packet is not None:
+            needed = packet.pts is None or packet.pts in wanted
+            self._stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
         return _pictures(self._stream, packet)
 
     def _seek(self, key: _Key) -> None:

@@ -114,8 +114,9 @@ def _try(part: str, name: str, look: Callable[[], str]) -> Check:
 
 
 def _list_providers() -> str:
-    import onnxruntime
+    from moodreel.runtime.engine import import_onnxruntime
 
+    onnxruntime = import_onnxruntime()
     return f"{onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}"
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from moodreel.media import Limits, open_media, rate_times, sample_media, segment_times
 from moodreel.runtime.engine import Engine
 from moodreel.runtime.schema import SYSTEMS, BundleInfo
-from moodreel.types import Float32Array, Sample
+from moodreel.types import Float32Array, FloatArray, Sample
 
 FRAMES_PER_RUN = 128
 """Single frames that go into one run of the network, at most."""
@@ -30,16 +30,21 @@ class FrameReader:
 
     def sample(self, source: Any, limits: Limits) -> list[Sample]:
         """Decodes what the bundle's sampling asks for: one sample a clip."""
-        spec, sampling = self.info.input, self.info.sampling
-        size = (spec.height, spec.width)
+        spec = self.info.input
         media = open_media(source, limits)
+        times, pick = self.choose_times(media.duration)
+        return [sample_media(media, times, (spec.height, spec.width), pick)]
+
+    def choose_times(self, duration: float) -> tuple[FloatArray, Literal["showing", "nearest"]]:
+        """Instants of a clip of so many seconds, and how a frame is picked for each: see ``sample_media``."""
+        sampling = self.info.sampling
         count = sampling.count
         if sampling.fps is not None:
-            if sampling.limit is None or media.duration * sampling.fps <= sampling.limit:
-                return [sample_media(media, rate_times(media.duration, sampling.fps), size, pick="nearest")]
+            if sampling.limit is None or duration * sampling.fps <= sampling.limit:
+                return rate_times(duration, sampling.fps), "nearest"
             count = sampling.limit  # a longer clip is seen from end to end, only more sparsely
         assert count is not None
-        return [sample_media(media, segment_times(media.duration, count), size)]
+        return segment_times(duration, count), "showing"
 
     def run(self, samples: Sequence[Sample]) -> list[dict[str, Float32Array]]:
         """Runs the network on samples: as few runs as their lengths allow, the outputs split by sample."""

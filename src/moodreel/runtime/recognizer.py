@@ -16,8 +16,8 @@ from moodreel.errors import MediaError, MoodreelError, SettingsError, require
 from moodreel.faces.detect import DetectorSettings
 from moodreel.media import Limits
 from moodreel.media.base import NoDecoderError
-from moodreel.runtime.bundle import read_bundle
-from moodreel.runtime.engine import Engine, OnnxEngine
+from moodreel.runtime.bundle import Bundle, read_bundle
+from moodreel.runtime.engine import Engine, EngineSettings, OnnxEngine
 from moodreel.runtime.frame_reader import FrameReader
 from moodreel.runtime.readout import read_face, read_kavan
 from moodreel.runtime.scene_reader import OnnxSceneEngine, SceneEngine, SceneReader, read_caca_rnn
@@ -63,6 +63,8 @@ def load(
     limits: Limits | None = None,
     detector: DetectorSettings | None = DEFAULT_DETECTOR,
     every_face: bool = False,
+    engine: str = "auto",
+    device: str = "auto",
 ) -> Recognizer:
     """Opens a bundle for recognition.
 
@@ -70,20 +72,31 @@ def load(
         name_or_path: name of a bundle that ships with the package, or a bundle's folder or .zip.
         threads: cores the network may use; None is all that this process may use.
         limits, detector, every_face: as in :class:`Recognizer`.
+        engine, device: what runs the network; see :class:`moodreel.runtime.engine.EngineSettings`.
 
     Raises:
         BundleError: there is no such bundle, or it is broken.
-        MissingExtra: a bundle of ``caca-rnn`` or ``sta``, and the detector is not installed.
-        SettingsError: ``threads`` is below 1.
+        MissingExtra: a bundle of ``caca-rnn`` or ``sta``, and the detector is not installed; or the engine is
+            not.
+        SettingsError: ``threads`` is below 1, no such engine or device, or this machine has no such device.
     """
+    settings = EngineSettings(engine, device, threads)
     bundle = read_bundle(name_or_path)
-    system = SYSTEMS[bundle.info.system]
-    engine: Engine | SceneEngine
-    if bundle.info.system == "caca-rnn":
-        engine = OnnxSceneEngine(bundle, threads)
-    else:
-        engine = OnnxEngine(bundle.read_model(), system, source=bundle.source, threads=threads)
-    return Recognizer(bundle.info, engine, limits=limits, detector=detector, every_face=every_face)
+    return Recognizer(
+        bundle.info, open_engine(bundle, settings), limits=limits, detector=detector, every_face=every_face
+    )
+
+
+def open_engine(bundle: Bundle, settings: EngineSettings) -> Engine | SceneEngine:
+    """Opens the network of a bundle, or its networks.
+
+    Raises:
+        BundleError, MissingExtra, SettingsError: as :func:`load`.
+    """
+    name = bundle.info.system
+    if name == "caca-rnn":
+        return OnnxSceneEngine(bundle, settings)
+    return OnnxEngine(bundle.read_model(), SYSTEMS[name], source=bundle.source, settings=settings, name=name)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from moodreel.faces.detect import Detector, DetectorSettings, choose_detector, o
 from moodreel.faces.streams import FacePath, Look, Ticks, choose_ticks, find_paths, read_looks
 from moodreel.media import Limits, Media, open_media
 from moodreel.runtime.bundle import Bundle
-from moodreel.runtime.engine import OnnxGraph
+from moodreel.runtime.engine import EngineSettings, Graph, Signature, open_graph
 from moodreel.runtime.readout import read_classes
 from moodreel.runtime.schema import SYSTEMS, BundleInfo
 from moodreel.types import Float32Array, FloatArray, Sample, SceneReading, UInt8Array
@@ -68,28 +68,33 @@ class SceneEngine(Protocol):
 
 
 class OnnxSceneEngine:
-    """Those networks in ONNX Runtime.
+    """Those networks, ONNX files all; the recurrent ones always in ONNX Runtime: OpenVINO refuses their scan.
 
     Args:
         bundle: of the system ``caca-rnn``.
-        threads: as in :class:`moodreel.runtime.engine.OnnxEngine`.
+        settings: what runs the extractors, and the threads and device of all.
 
     Raises:
         BundleError: a graph is missing, altered, or not the system's.
+        MissingExtra, SettingsError: as of :func:`moodreel.runtime.engine.open_graph`.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
-        def open_graph(file: str, streams: Sequence[str], outputs: Mapping[str, int | None]) -> OnnxGraph:
-            inputs = {name: INPUTS[name] for name in streams}
+    def __init__(self, bundle: Bundle, settings: EngineSettings = EngineSettings()) -> None:  # noqa: B008
+        def open_one(
+            file: str, streams: Sequence[str], outputs: Mapping[str, int | None], chosen: EngineSettings
+        ) -> Graph:
+            signature = Signature({name: INPUTS[name] for name in streams}, outputs, system.optional)
             source = f"{bundle.source}: {file}"
-            return OnnxGraph(bundle.read_checked(file), inputs, outputs, system.optional, source, threads)
+            return open_graph(bundle.read_checked(file), signature, source, chosen, bundle.info.system)
 
         system = SYSTEMS["caca-rnn"]
         scores = {name: size for name, size in system.outputs.items() if name not in system.optional}
-        self._face = open_graph("face.onnx", ["frames"], {"features": None})
-        self._context = open_graph("context.onnx", ["frames"], {"features": None})
-        self._main = open_graph("model.onnx", ["face", "context"], system.outputs)
-        self._fallback = open_graph("fallback.onnx", ["context"], scores)
+        recurrent = replace(settings, engine="onnx")
+        self._face = open_one("face.onnx", ["frames"], {"features": None}, settings)
+        self._context = open_one("context.onnx", ["frames"], {"features": None}, settings)
+        self._main = open_one("model.onnx", ["face", "context"], system.outputs, recurrent)
+        self._fallback = open_one("fallback.onnx", ["context"], scores, recurrent)
+        self.graph = self._face
 
     def read_faces(self, pixels: UInt8Array) -> Float32Array:
         """See :class:`SceneEngine`."""

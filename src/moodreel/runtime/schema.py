@@ -198,6 +198,7 @@ class BundleInfo:
         sha256: file name -> hex digest; the system's graphs must be there.
         format: of the file.
         post: sta: what is done to a trace; None: nothing.
+        flops: graph that takes pixels -> floating-point operations of one row of its first axis; or empty.
 
     Raises:
         SettingsError: a field has a value that is not allowed.
@@ -216,6 +217,7 @@ class BundleInfo:
     sha256: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
     post: Post | None = None
+    flops: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(self.format == FORMAT, "format", self.format, f"{FORMAT}, the format this version reads")
@@ -243,6 +245,9 @@ class BundleInfo:
             size = (self.input.height, self.input.width)
             require(size[0] == size[1], "input.width", size[1], f"{size[0]}, the height: a square")
             require(self.sampling.method == "rate", "sampling.method", self.sampling.method, "'rate'")
+        for file, count in self.flops.items():
+            ok = file in SYSTEMS[self.system].files and _is_whole(count, 1, 10**18)
+            require(ok, f"flops.{file}", count, "a graph of the bundle, and a whole number above 0")
         ok = self.post is None or self.system == "sta"
         require(ok, "post", "an object", f"nothing for {self.system}: only sta gives traces")
 
@@ -251,8 +256,9 @@ class BundleInfo:
         content = asdict(self)
         for part in ("input", "sampling"):
             content[part] = {k: v for k, v in content[part].items() if v is not None}
-        if content["post"] is None:
-            del content["post"]
+        for part in ("post", "flops"):
+            if not content[part]:
+                del content[part]
         return json.dumps({"format": content.pop("format"), **content}, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -292,6 +298,7 @@ _FIELDS: Mapping[str, tuple[type, bool]] = {
     "licences": (list, False),
     "sha256": (dict, True),
     "post": (dict, False),
+    "flops": (dict, False),
 }
 """Field of ``bundle.json`` -> its type, and whether it must be there."""
 

@@ -17,7 +17,7 @@ from moodreel.faces.detect import Detector, DetectorSettings, choose_detector, o
 from moodreel.faces.video import FaceStream, bind_detector
 from moodreel.media import Limits, Media, open_media
 from moodreel.runtime.bundle import read_bundle
-from moodreel.runtime.engine import Engine, OnnxEngine
+from moodreel.runtime.engine import Engine, EngineSettings, OnnxEngine
 from moodreel.runtime.postprocess import PostProcess
 from moodreel.runtime.schema import SYSTEMS, BundleInfo
 from moodreel.runtime.trace import WINDOW, TracePoint, Tracer, TraceSettings, trace_media
@@ -164,6 +164,8 @@ def open_trace_reader(
     stride: int | None = None,
     threads: int | None = None,
     raw: bool = False,
+    engine: str = "auto",
+    device: str = "auto",
 ) -> TraceReader:
     """Opens a bundle of the system ``sta``.
 
@@ -173,19 +175,23 @@ def open_trace_reader(
         stride: ticks from window to window; None is half a window.
         threads: cores the network may use; None is all that this process may use.
         raw: leaves out the bundle's post-processing.
+        engine, device: as in :func:`moodreel.load`.
 
     Raises:
         BundleError: there is no such bundle, it is broken, or of another system.
-        MissingExtra: the detector is not installed.
-        SettingsError: stride or threads are not allowed.
+        MissingExtra: the detector or the engine is not installed.
+        SettingsError: stride, threads, engine or device are not allowed.
     """
+    chosen = EngineSettings(engine, device, threads)
     bundle = read_bundle(name_or_path)
     if bundle.info.system != "sta":
         info = bundle.info
         raise BundleError(f"bundle {info.name!r}: a trace needs system 'sta', not {info.system!r}")
-    engine = OnnxEngine(bundle.read_model(), SYSTEMS["sta"], source=bundle.source, threads=threads)
+    network = OnnxEngine(
+        bundle.read_model(), SYSTEMS["sta"], source=bundle.source, settings=chosen, name="sta"
+    )
     settings = TraceSettings.of_window(bundle.info.sampling.limit or WINDOW, stride)
-    return TraceReader(bundle.info, engine, detector, settings, raw)
+    return TraceReader(bundle.info, network, detector, settings, raw)
 
 
 def read_sta(
