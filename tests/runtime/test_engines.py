@@ -146,12 +146,13 @@ def fake_session(monkeypatch, works):
     real, asked = onnxruntime.InferenceSession, []
 
     class Session(real):
-        def __init__(self, content, options, providers):
+        def __init__(self, content, options, providers, enable_fallback):
             asked.append(providers)
             super().__init__(content, options, providers=["CPUExecutionProvider"])
 
         def get_providers(self):
-            return [engines.CUDA, "CPUExecutionProvider"] if works else ["CPUExecutionProvider"]
+            started = works and len(asked[-1]) == 2
+            return [engines.CUDA, "CPUExecutionProvider"] if started else ["CPUExecutionProvider"]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     return asked

@@ -178,7 +178,7 @@ class OnnxGraph:
             providers.insert(0, (CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}))
         try:
             session = onnxruntime.InferenceSession(
-                content, options, providers=providers, enable_fallback=False
+                content, options, providers=providers, enable_fallback=len(providers) > 1
             )
         except Exception as error:  # its exceptions share no root with a public name
             raise BundleError(f"{source} cannot be run: {flatten_error(error)}") from error
