@@ -198,8 +198,8 @@ class TestPairs:
             if number % 3:
                 store.cast(pair.emotion, pair.left, pair.right, "left", "ann")
         store.cast("joy", *ITEMS[:2], "left", "ann")
-        for _ in range(10):
-            with VoteStore(place) as other:  # knows only the votes
+        for seed in range(12):
+            with VoteStore(place, share=1.0, seed=seed) as other:  # knows only the votes
                 pair = other.next_pair("fear", "ann")
                 assert {pair.left, pair.right} != set(ITEMS[:2])
 
