@@ -208,7 +208,7 @@ def test_a_search(page):
 
 
 def tally(page, own):
-    page.locator(f"#tally:has-text('{own} by you on happiness')").wait_for()
+    page.locator(f"#tally:has-text('Your votes: {own} on happiness')").wait_for()
 
 
 def test_a_vote(page, votes):

@@ -140,7 +140,8 @@ async function refresh(lead = "") {
     const own = Object.values(counts.own).reduce((sum, count) => sum + count, 0);
     const people = `${counts.voters} ${counts.voters === 1 ? "person" : "people"}`;
     $("#tally").textContent =
-      `${lead}${counts.own[name] || 0} by you on ${name}, ${own} in all; ${counts.emotions[name] || 0} by everybody on ${name}, ${counts.votes} in all by ${people}.`;
+      `${lead}Your votes: ${counts.own[name] || 0} on ${name}, ${own} in all. ` +
+      `Everybody's: ${counts.emotions[name] || 0} on ${name}, ${counts.votes} in all, by ${people}.`;
     if (name === emotion.value) showRanks(ranks);
   } catch {
     // the next vote shows it
