@@ -452,6 +452,20 @@ def test_a_network_that_fails_is_the_inputs_failure(run, place, monkeypatch):
     assert run.err == "moodreel: gifs/red.gif: ZeroDivisionError: division by zero\n"
 
 
+def test_an_interrupt_behind_another_error(run, place, monkeypatch):
+    """In the midst of an import, Python 3.11 makes a RuntimeError of it."""
+
+    def fail(*_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise RuntimeError("Error calling __set_name__") from error
+
+    monkeypatch.setattr(cli, "collect", fail)
+    run("predict", "gifs")
+    assert (run.code, run.err) == (130, "")
+
+
 def interrupt(program, arguments, sent, wait):
     """Runs a program until it says that it is reading, sends a signal; returns its code and its errors."""
     process = subprocess.Popen(

@@ -96,7 +96,7 @@ def make_bombs(folder):
 
     end = make_chunk(b"IEND", b"")
     pixels = make_chunk(b"IDAT", zlib.compress(bytes(4 * (1 + 4 * 3))))
-    zeros = zlib.compressobj(9)
+    zeros = zlib.compressobj(1)
     unfolded = b"".join(zeros.compress(bytes(1 << 20)) for _ in range(450)) + zeros.flush()
     comment = b"\x21\xfe" + b"\x01x" * 2_000_000 + b"\0"
     start = 13 + 3 * 8

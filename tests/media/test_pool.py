@@ -210,6 +210,12 @@ def test_a_process_that_cannot_start_is_no_fault_of_the_file(files, monkeypatch)
             pass
 
 
+def test_a_process_that_cannot_be_made(files, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(NoDecoderError, match="no decoder can be started: No such file"):
+        DecoderPool(Limits(), 2)
+
+
 def is_there(pid):
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -82,8 +82,16 @@ def main() -> None:
         drop_stdout()
         code = PIPE_CLOSED
     except Exception as error:
-        code = _explain(error)
+        code = 130 if _was_interrupted(error) else _explain(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C is behind an error: in the midst of an import Python dresses it up as another."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, KeyboardInterrupt):
+        link = link.__cause__ or link.__context__
+    return link is not None
 
 
 def _explain(error: Exception) -> int:

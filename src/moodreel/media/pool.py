@@ -63,7 +63,7 @@ class DecoderPool:
         workers: processes. They are started at once, and are ready when they are.
 
     Raises:
-        OSError: no process can be started.
+        NoDecoderError: no process can be started.
     """
 
     def __init__(self, limits: Limits, workers: int) -> None:
@@ -75,7 +75,7 @@ class DecoderPool:
         try:
             for _ in range(workers):
                 self._idle.put(self._start())
-        except OSError:
+        except NoDecoderError:
             self.close()
             raise
         threading.Thread(target=self._guard, name="moodreel-decoders", daemon=True).start()
@@ -122,7 +122,10 @@ class DecoderPool:
             decoder.kill()
 
     def _start(self) -> Decoder:
-        decoder = Decoder(self.limits)
+        try:
+            decoder = Decoder(self.limits)
+        except OSError as error:  # no memory, too many processes, no interpreter
+            raise NoDecoderError(f"no decoder can be started: {error.strerror or error}") from error
         with self._lock:
             if not self._closed.is_set():
                 self._all.add(decoder)

@@ -93,7 +93,8 @@ class Report:
                 self._finish()
         finally:
             if self._clips is not None:
-                self._clips.close()
+                with suppress(OSError):  # it is of no use any more: what could not be written has been raised
+                    self._clips.close()
             for draft in self._drafts:
                 with suppress(OSError):
                     draft.unlink(missing_ok=True)
