@@ -120,6 +120,7 @@ def test_the_report_says_share_rate_and_ratio():
             "model": {"name": "m", "system": "kavan", "version": "1", "precision": "f", "sha256": "0" * 64},
             "machine": {"cpu": "c", "cores": 1, "load_at_start": 0, "system": "s", "versions": {}},
             "rates": {"matrix": 100.0, "copy": 1.0}, "engine": "onnx", "device": "cpu", "inputs": 4,
+            "clock": "wall",
             "left_out": 0, "whole": [4.0, 4.0, 4.0], "flops": 50, "stages": [other, stage],
             "plain": {
                 "files": 4, "seconds": {"ours": [1.0, 1.0], "plain": [3.0, 5.0]}, "score_difference": 1e-7,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -35,6 +36,9 @@ def bench(
     plain: Annotated[
         bool, typer.Option(help="Of kavan: also measure Pillow with eager PyTorch (extra lab).")
     ] = True,
+    cpu_time: Annotated[
+        bool, typer.Option("--cpu-time", help="Count seconds of processor: where others share the machine.")
+    ] = False,
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
 ) -> None:
@@ -50,7 +54,7 @@ def bench(
             inputs = collect(paths)
         else:
             inputs = draw_inputs(Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        facts = measure(inputs, model, repeats, threads, plain, engine, device)
+        facts = measure(inputs, model, repeats, threads, plain, cpu_time, engine, device)
     text = format_report(facts)
     write(text)
     if out is not None:
@@ -90,6 +94,7 @@ def measure(
     repeats: int,
     threads: int | None,
     plain: bool,
+    cpu_time: bool,
     engine: str,
     device: str,
 ) -> dict[str, Any]:
@@ -111,7 +116,8 @@ def measure(
     graph = getattr(network, "graph", None)
     int8 = "int8" in bundle.info.training
     machine = {**describe_machine(PACKAGES), "threads": cores}
-    rates = {"matrix": measure_matrix_rate(int8, cores), "copy": measure_copy_rate()}
+    clock = time.process_time if cpu_time else time.perf_counter
+    rates = {"matrix": measure_matrix_rate(int8, cores, clock=clock), "copy": measure_copy_rate(clock=clock)}
     flops = bundle.info.flops or _count(bundle)
     found = measure_stages(
         bundle.info,
@@ -122,6 +128,7 @@ def measure(
         flops=flops,
         matrix_rate=rates["matrix"],
         copy_rate=rates["copy"],
+        clock=clock,
     )
     facts: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
@@ -136,12 +143,13 @@ def measure(
         "engine": getattr(graph, "engine", "other"),
         "device": getattr(graph, "device", "other"),
         "rates": rates,
+        "clock": "processor" if cpu_time else "wall",
         **asdict(found),
     }
     if plain and bundle.info.system == "kavan" and not int8 and find_spec("torch") is not None:
         from moodreel.lab.plain import compare_ways
 
-        facts["plain"] = compare_ways(bundle, Recognizer(bundle.info, network), inputs, repeats, cores)
+        facts["plain"] = compare_ways(bundle, Recognizer(bundle.info, network), inputs, repeats, cores, clock)
     return facts
 
 
@@ -168,7 +176,8 @@ def format_report(facts: dict[str, Any]) -> str:
         *format_machine(facts["machine"]),
         f"- Model: {model['system']}, {model['precision']}, sha256 {model['sha256'][:12]}; engine "
         f"{facts['engine']} on {facts['device']}",
-        f"- Inputs: {inputs} files, {facts['left_out']} left out; medians of {passes} passes",
+        f"- Inputs: {inputs} files, {facts['left_out']} left out; medians of {passes} passes, in seconds of "
+        f"{'one processor, of all threads together' if facts['clock'] == 'processor' else 'the clock'}",
         f"- Floors: products of matrices at {rates['matrix'] / 1e9:.0f} G operations/s, copies in memory at "
         f"{rates['copy'] / 1e9:.1f} GB/s",
         "",

@@ -128,7 +128,12 @@ def take_turns(
 
 
 def compare_ways(
-    bundle: Bundle, recognizer: Recognizer, paths: Sequence[str], repeats: int, threads: int
+    bundle: Bundle,
+    recognizer: Recognizer,
+    paths: Sequence[str],
+    repeats: int,
+    threads: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
     """Both ways over the same files, in turns.
 
@@ -138,6 +143,7 @@ def compare_ways(
         paths: files; those that Pillow does not read are left out.
         repeats: turns of each way.
         threads: of PyTorch.
+        clock: seconds.
 
     Returns:
         ``files``, ``seconds`` ({"ours", "plain"}: one a turn) and ``score_difference``, the largest;
@@ -158,6 +164,7 @@ def compare_ways(
             lambda: scores.update(ours=score_ours(recognizer, files, min(8, threads))),
             lambda: scores.update(plain=np.array([way.score(path) for path in files])),
             repeats,
+            clock,
         )
     finally:
         torch.set_num_threads(before)
