@@ -140,11 +140,12 @@ def test_models_that_are_not_there(server, clip):
     assert (answer.status_code, answer.json()) == (503, {"error": "model_unavailable", "reason": PROBLEM})
 
 
-def test_a_fault_of_ours_tells_no_details(server, clip):
+def test_a_fault_of_ours_tells_no_details(server, clip, caplog):
     server.engines["kavan"].is_broken = True
     answer = send(server, clip)
     assert answer.status_code == 500
     assert answer.json() == {"error": "failed", "reason": "reading failed: RuntimeError"}
+    assert "secret detail" in caplog.text  # who runs the server is told
     assert list_left(server) == (0, [])
 
 
@@ -160,6 +161,13 @@ def test_names_are_shown_without_folders(server, clip):
 def test_uploads_are_deleted_and_counted(server, clip):
     send(server, clip, clip)
     assert list_left(server) == (0, [])
+
+
+def test_many_files_of_one_request_do_not_fill_the_queue(clip):
+    with open_client(workers=1, waiting=1, files=12) as client:
+        answer = send(client, *[clip] * 12)
+        assert answer.status_code == 200
+        assert [row["path"] for row in answer.json()["results"]] == [f"{k}.gif" for k in range(12)]
 
 
 def test_the_space_for_uploads_is_bounded(clip):

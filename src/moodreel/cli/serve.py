@@ -62,7 +62,7 @@ def serve(
     ] = 600.0,
     rate: Annotated[
         int, typer.Option(metavar="N", help="Requests a minute of one client that cost work; 0: no bound.")
-    ] = 1200,
+    ] = 3000,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Open the web app: look at clips, search a library, vote, and an API. Ctrl-C ends."""

@@ -163,8 +163,10 @@ def make_api(kitchen: Kitchen) -> APIRouter:
         async with kitchen.intake.receive(request) as form, stop_when_gone(request) as watches:
             if not form.files:
                 raise Problem(422, "no_files", 'expected one or several files in the field "files"')
+            turn = asyncio.Semaphore(kitchen.settings.workers)  # many files must not fill the queue
             tasks = [
-                asyncio.create_task(_read_upload(kitchen, upload, chosen, watches)) for upload in form.files
+                asyncio.create_task(_read_upload(kitchen, upload, chosen, watches, turn))
+                for upload in form.files
             ]
             try:
                 found = await asyncio.gather(*tasks)
@@ -285,9 +287,16 @@ async def _open(kitchen: Kitchen, upload: Upload, watch: Watch) -> WatchedMedia:
 
 
 async def _read_upload(
-    kitchen: Kitchen, upload: Upload, chosen: list[Served], watches: Watches
+    kitchen: Kitchen, upload: Upload, chosen: list[Served], watches: Watches, turn: asyncio.Semaphore
 ) -> list[Result] | MoodreelError:
     """A result a model; or why the file cannot be read."""
+    async with turn:
+        return await _read_in_turn(kitchen, upload, chosen, watches)
+
+
+async def _read_in_turn(
+    kitchen: Kitchen, upload: Upload, chosen: list[Served], watches: Watches
+) -> list[Result] | MoodreelError:
     watch = watches.add(Watch(kitchen.settings.seconds))
     try:
         media = await _open(kitchen, upload, watch)
@@ -298,8 +307,6 @@ async def _read_upload(
         return results
     except MoodreelError as error:
         return error
-    except asyncio.CancelledError:
-        raise
     except Problem:
         raise
     except Exception as error:

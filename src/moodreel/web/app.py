@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from moodreel.errors import MoodreelError, require
+from moodreel.media import Limits
 from moodreel.web.api import Kitchen, make_api
 from moodreel.web.guard import Gate, Guard
 from moodreel.web.jobs import Jobs
@@ -122,7 +123,7 @@ def _find_shelf(settings: WebSettings) -> Shelf | None:
     root = settings.media
     if root is None and settings.table is not None:
         root = settings.table.resolve().parent
-    return None if root is None else Shelf(root, settings.limits)
+    return None if root is None else Shelf(root, Limits())  # our own files: any that predict reads
 
 
 def _open_library(settings: WebSettings, shelf: Shelf | None) -> Library | None:

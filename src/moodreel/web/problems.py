@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,4 +70,6 @@ def explain_error(error: Exception) -> Problem:
         return Problem(503, "model_unavailable", reason)
     if isinstance(error, SettingsError | DataError):
         return Problem(422, "invalid", reason)
+    # its details are for whoever runs the server alone
+    logging.getLogger("moodreel.web").error("a request failed", exc_info=error)
     return Problem(500, "failed", f"reading failed: {type(error).__name__}")

@@ -107,9 +107,10 @@ def open_upload(upload: Upload, limits: Limits, watch: Watch) -> WatchedMedia:
     """Opens an uploaded clip.
 
     Raises:
-        MediaError: it cannot be read; the message has the client's name for it.
+        MediaError: it cannot be read, or nobody waits any more; the message has the client's name for it.
     """
     watch.start()
+    watch.step(upload.name, 0.0)  # whoever sent it may have gone while it waited
     try:
         return WatchedMedia(open_media(upload.path, limits), upload.name, watch)
     except MediaError as error:

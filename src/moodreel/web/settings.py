@@ -81,9 +81,9 @@ class WebSettings:
     """Time without a single byte after which an upload is given up."""
     slowest: int = 16 * 1024
     """Bytes a second of an upload, at least, once it is 5 seconds old."""
-    rate: int = 1200
+    rate: int = 3000
     """Requests a minute that one client may make where they cost work; 0 is without bound."""
-    burst: int = 120
+    burst: int = 300
     """Of these, how many may come at once."""
     job_seconds: float = 120.0
     """How long a result waits to be fetched; a job that nobody asks about as long is given up."""

@@ -319,7 +319,9 @@ const soon = (wait) => {
   timer = setTimeout(search, wait);
 };
 
-form.addEventListener("submit", (event) => {
+form.addEventListener("submit", (event) => event.preventDefault());
+$("#query").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return; // a form without a submit button does not submit
   event.preventDefault();
   soon(0);
 });
