@@ -14,7 +14,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
-from safetensors.torch import save, save_file
+from safetensors.torch import load_file, save, save_file
 
 import moodreel
 from lab.kill import RECIPE, write_data
@@ -23,7 +23,7 @@ from moodreel.lab.data.cached import ArrayStore
 from moodreel.lab.layers.backbones import ResNet50Backbone
 from moodreel.lab.networks import load_bundle, load_run
 from moodreel.lab.train import train
-from moodreel.lab.weights import check_checkpoint, read_weights
+from moodreel.lab.weights import check_checkpoint, read_weights, start_from
 from moodreel.runtime import files as file_rooms
 from moodreel.runtime.bundle import read_bundle
 from moodreel.runtime.files import replace_folder
@@ -149,8 +149,6 @@ def alter(folder, **tensors):
     import hashlib
     import shutil
 
-    from safetensors.torch import load_file
-
     shutil.copytree(FACE, folder)
     weights = {**load_file(FACE / "weights.safetensors"), **tensors}
     save_file(weights, folder / "weights.safetensors")
@@ -162,11 +160,16 @@ def alter(folder, **tensors):
 
 
 def test_weights_of_other_shapes_or_values(tmp_path):
-    name = next(iter(load_bundle(read_bundle("face"))[1].state_dict()))
+    _, net = load_bundle(read_bundle("face"))
+    name = next(name for name, value in net.state_dict().items() if value.is_floating_point())
     with pytest.raises(BundleError, match=f"the weights do not fit its recipe: .*{name}"):
         load_bundle(read_bundle(alter(tmp_path / "shape", **{name: torch.zeros(7, 7)})))
-    with pytest.raises(BundleError, match=f"{name} has values that are not finite"):
-        read_weights(str(alter(tmp_path / "nan", **{name: torch.full((3,), float("nan"))})))
+    own = net.state_dict()[name]
+    folder = alter(tmp_path / "nan", **{name: torch.full(own.shape, float("nan"), dtype=own.dtype)})
+    for reader in (lambda: load_bundle(read_bundle(folder)), lambda: start_from(net, str(folder))):
+        with pytest.raises(BundleError, match=f"{name} has values that are not finite"):
+            reader()
+    assert torch.isfinite(net.state_dict()[name]).all()
     folder = alter(tmp_path / "flip")
     content = bytearray((folder / "weights.safetensors").read_bytes())
     content[-1] ^= 1

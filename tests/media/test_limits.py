@@ -6,6 +6,7 @@ import sys
 import zlib
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 from media_gif_builder import Gif, Picture, fill
@@ -20,6 +21,7 @@ GIF = Gif(5, 4, [Picture(fill(k, 5, 4), delay=10) for k in range(3)]).to_bytes()
 LATE = Limits(seconds=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # pytest sets our filter aside
 @pytest.mark.parametrize("kind", ["gif", "png", "webp", "mov", "matroska", "avi"])
 def test_time_is_looked_at_in_every_format(kind):
     for data in make_seeds(kind):
@@ -164,3 +166,51 @@ def test_limits_from_texts():
     for value in (0, -1.0, float("nan"), float("inf"), True, "9", None):
         with pytest.raises(SettingsError, match=r"Limits\.seconds"):
             Limits(seconds=value)
+
+
+def make_long(kind, folder):
+    """A clip whose last picture needs many steps, inside one call of a decoder."""
+    pictures = [Image.new("RGBA", (8, 8), (k, 9, 90, 255 if k % 2 else 0)) for k in range(90)]
+    path = folder / f"long.{kind}"
+    if kind == "gif":
+        path.write_bytes(Gif(5, 4, [Picture(fill(1, 5, 4), transparent=2)] * 90).to_bytes())
+    elif kind == "mp4":
+        with av.open(str(path), "w") as out:
+            video = out.add_stream("mpeg4", rate=10)
+            video.width = video.height = 32
+            video.gop_size = 300  # a single keyframe
+            for k in range(90):
+                frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 2 * k, np.uint8), "rgb24")
+                out.mux(video.encode(frame))
+            out.mux(video.encode(None))
+    else:
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=50, lossless=True)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "webp", "mp4"])
+def test_time_is_looked_at_on_the_way_to_a_picture(tmp_path, monkeypatch, kind):
+    """With a clock that goes on by a second whenever it is looked at."""
+    monkeypatch.setattr("moodreel.media.stills.FRAMES_PER_CHECK", 2)
+    path = make_long(kind, tmp_path)
+    ticks = iter(range(10**9))
+    media = open_media(path, Limits(seconds=10**6))
+    media._watch._most = 35.0
+    media._watch._spent = 0.0
+    monkeypatch.setattr("moodreel.media.base.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    with pytest.raises(LimitExceeded, match="seconds"):
+        list(media.read([len(media) - 1]))
+    assert 30 < next(ticks) < 60
+    assert len(media) > 80
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "webp", "mp4"])
+def test_time_is_looked_at_while_a_file_is_listed(tmp_path, monkeypatch, kind):
+    path = make_long(kind, tmp_path)
+    if kind == "gif":
+        monkeypatch.setattr("moodreel.media.gif_scan.BLOCKS_PER_CHECK", 1)
+    ticks = iter(range(10**9))
+    monkeypatch.setattr("moodreel.media.base.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    with pytest.raises(LimitExceeded, match="seconds"):
+        open_media(path, Limits(seconds=35.0))
+    assert next(ticks) < 60

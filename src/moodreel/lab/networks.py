@@ -22,7 +22,7 @@ from moodreel.lab.models.sta_peers import build_trace_network
 from moodreel.lab.settings import FaceSettings, KavanSettings, Recipe, recipe_from_dict
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.settings_sta import StaSettings
-from moodreel.lab.weights import read_bundle_weights
+from moodreel.lab.weights import check_finite, read_bundle_weights
 from moodreel.runtime.bundle import Bundle
 
 
@@ -169,7 +169,7 @@ def load_bundle(bundle: Bundle) -> tuple[Recipe, Network]:
     """Recipe and network of a bundle, in evaluation mode.
 
     Raises:
-        BundleError: its recipe or its weights are missing, or do not belong together.
+        BundleError: its recipe or its weights are missing, not finite, or do not belong together.
     """
     try:
         recipe = recipe_from_dict(bundle.info.training["recipe"])
@@ -178,8 +178,10 @@ def load_bundle(bundle: Bundle) -> tuple[Recipe, Network]:
     net = build_network(recipe)
     own = net.state_dict()
     stored = read_bundle_weights(bundle)  # with constants of the code, which are no state
+    taken = {k: v.to(own[k].dtype) for k, v in stored.items() if k in own}
+    check_finite(taken, bundle.source)
     try:
-        net.load_state_dict({k: v.to(own[k].dtype) for k, v in stored.items() if k in own})
+        net.load_state_dict(taken)
     except RuntimeError as error:
         what = " ".join(str(error).split())[:200]
         raise BundleError(f"{bundle.source}: the weights do not fit its recipe: {what}") from error

@@ -53,11 +53,9 @@ def read_weights(init: str) -> Weights:
     if not best.is_file():
         return read_bundle_weights(read_bundle(init))
     try:
-        weights: Weights = load_file(best)
+        return load_file(best)
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{best}: cannot read the weights: {error}") from error
-    _check_finite(weights, str(best))
-    return weights
 
 
 def read_bundle_weights(bundle: Bundle) -> Weights:
@@ -77,14 +75,22 @@ def read_bundle_weights(bundle: Bundle) -> Weights:
         weights = {} if rest is None else load(rest)
         for prefix, content in graphs.items():
             weights = find_graph_weights(onnx.load_from_string(content), prefix) | weights
+        return weights
     except Exception as error:  # protobuf's and numpy's errors have no root of their own
         what = " ".join(str(error).split())[:200]
         raise BundleError(f"{bundle.source}: cannot read the weights: {what}") from error
-    _check_finite(weights, bundle.source)
-    return weights
 
 
-def _check_finite(weights: Weights, source: str) -> None:
+def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
+    """Refuses parameters that no training gives.
+
+    Args:
+        weights: of a network; constants of a graph, such as masks, may well be infinite.
+        source: what to name in the message.
+
+    Raises:
+        BundleError: naming the first.
+    """
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise BundleError(f"{source}: {name} has values that are not finite")
@@ -163,6 +169,7 @@ def start_from(net: nn.Module, init: str, part: str = "") -> list[str]:
     taken = {k: v.to(own[k].dtype) for k, v in stored.items() if k in own and own[k].shape == v.shape}
     if not taken:
         raise BundleError(f"{init}: no weight fits this network")
+    check_finite(taken, init)
     net.load_state_dict(taken, strict=False)
     logging.getLogger(__name__).info("%s: took %d of %d tensors", init, len(taken), len(own))
     return sorted(taken)
