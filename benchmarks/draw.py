@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from machine import ROOT, describe_machine, name_commit
 
 from moodreel.lab.data.compose import compose_clip, read_still
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=16, metavar="N")
     parser.add_argument("--repeats", type=int, default=5, metavar="N")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     stills = [still for still in map(read_still, options.stills) if still is not None]
     times = np.linspace(0, 1, FRAMES)
 
