@@ -19,7 +19,7 @@ FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"^ *```\w*\n(.*?)^ *```|`([^`]+)`", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"`([\w./-]+\.py): ([\w.]+)`")
 COMMAND = re.compile(r"\bmoodreel ([a-z]+)\b([^&|;\n]*)")
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 each_doc = pytest.mark.parametrize("doc", DOCS, ids=lambda path: path.name)
 

@@ -108,7 +108,7 @@ def export(
     ],
     out: Annotated[Path, typer.Option(metavar="BUNDLE", help="Folder to write.")],
     int8: Annotated[
-        bool, typer.Option("--int8", help="In 8 bits: faster, a little less exact; of kavan and face.")
+        bool, typer.Option("--int8", help="In 8 bits: faster, less exact on rare classes; of kavan and face.")
     ] = False,
     data: Annotated[
         list[Path] | None,
