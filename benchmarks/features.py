@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import ROOT, describe_machine, name_commit
+from machine import ROOT, describe_machine, name_commit, write_results
 from torch.utils.data import DataLoader, Dataset
 
 import moodreel
@@ -182,12 +180,7 @@ def main() -> None:
     except moodreel.MoodreelError as error:
         raise SystemExit(str(error)) from error
     report = format_report(facts)
-    options.out.mkdir(parents=True, exist_ok=True)
-    base = options.out / f"{facts['date']}-{facts['commit']}-features"
-    base.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    base.with_suffix(".md").write_text(report, encoding="utf-8")
-    print(report, end="")
-    print(f"written: {base.name}.md, {base.name}.json", file=sys.stderr)
+    write_results(facts, report, options.out, "features")
 
 
 if __name__ == "__main__":

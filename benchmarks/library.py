@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import re
 import shutil
 import statistics
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import ROOT, describe_machine, name_commit
+from machine import ROOT, describe_machine, name_commit, write_results
 from playwright.sync_api import Page, sync_playwright
 
 import moodreel
@@ -152,12 +151,7 @@ def main() -> None:
     options = parser.parse_args()
     facts = measure(options)
     report = format_report(facts)
-    options.out.mkdir(parents=True, exist_ok=True)
-    base = options.out / f"{facts['date']}-{facts['commit']}-library"
-    base.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    base.with_suffix(".md").write_text(report, encoding="utf-8")
-    print(report, end="")
-    print(f"written: {base.name}.md, {base.name}.json", file=sys.stderr)
+    write_results(facts, report, options.out, "library")
 
 
 if __name__ == "__main__":

@@ -27,15 +27,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import ROOT, describe_machine, name_commit
+from machine import ROOT, describe_machine, name_commit, write_results
 
 from moodreel.emotions import GIFGIF_17
 from moodreel.lab.data.toon_clip import draw_acting
@@ -210,12 +208,7 @@ def main() -> None:
     options = parser.parse_args()
     facts = measure(options)
     report = format_report(facts)
-    options.out.mkdir(parents=True, exist_ok=True)
-    base = options.out / f"{facts['date']}-{facts['commit']}-pairs"
-    base.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    base.with_suffix(".md").write_text(report, encoding="utf-8")
-    print(report, end="")
-    print(f"written: {base.name}.md, {base.name}.json", file=sys.stderr)
+    write_results(facts, report, options.out, "pairs")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import statistics
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import ROOT, describe_machine, name_commit
+from machine import ROOT, describe_machine, name_commit, write_results
 
 import moodreel
 from moodreel.lab.plain import PlainWay, find_common, sample_plain, score_ours, take_turns
@@ -176,12 +175,7 @@ def main() -> None:
     except moodreel.MoodreelError as error:
         raise SystemExit(str(error)) from error
     report = format_report(facts)
-    options.out.mkdir(parents=True, exist_ok=True)
-    base = options.out / f"{facts['date']}-{facts['commit']}"
-    base.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    base.with_suffix(".md").write_text(report, encoding="utf-8")
-    print(report, end="")
-    print(f"written: {base.name}.md, {base.name}.json", file=sys.stderr)
+    write_results(facts, report, options.out)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import resource
 import statistics
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-from machine import ROOT, describe_machine, name_commit
+from machine import ROOT, describe_machine, name_commit, write_results
 
 from moodreel.emotions import GIFGIF_17, QUADRANTS
 from moodreel.runtime.search import Table, open_table
@@ -242,12 +241,7 @@ def main() -> None:
     options = parser.parse_args()
     facts = measure(options)
     report = format_report(facts)
-    options.out.mkdir(parents=True, exist_ok=True)
-    base = options.out / f"{facts['date']}-{facts['commit']}-search"
-    base.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    base.with_suffix(".md").write_text(report, encoding="utf-8")
-    print(report, end="")
-    print(f"written: {base.name}.md, {base.name}.json", file=sys.stderr)
+    write_results(facts, report, options.out, "search")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from machine import ROOT, describe_machine, name_commit
+from machine import ROOT, describe_machine, name_commit, write_results
 
 import moodreel
 from moodreel.runtime.batch import collect_paths
@@ -203,14 +203,9 @@ def main() -> None:
     options = parser.parse_args()
     facts = measure(options)
     report = format_report(facts)
-    options.out.mkdir(parents=True, exist_ok=True)
-    base = options.out / f"{facts['date']}-{facts['commit']}-serve"
-    base.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    base.with_suffix(".md").write_text(report, encoding="utf-8")
-    print(report, end="")
     for entry in facts["rounds"]:
         print(*entry["lost"][:5], sep="\n", end="\n" * bool(entry["lost"]))
-    print(f"written: {base.name}.md, {base.name}.json", file=sys.stderr)
+    write_results(facts, report, options.out, "serve")
 
 
 if __name__ == "__main__":

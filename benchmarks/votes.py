@@ -22,7 +22,6 @@ import argparse
 import csv
 import datetime
 import io
-import json
 import os
 import resource
 import statistics
@@ -35,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import trueskill
-from machine import ROOT, describe_machine, name_commit
+from machine import ROOT, describe_machine, name_commit, write_results
 
 from moodreel.emotions import GIFGIF_17
 from moodreel.labels.votes import CHOICES, Votes, compile_kernel, number_slots, score_votes
@@ -215,12 +214,7 @@ def main() -> None:
         parser.error("--repeats: expected at least 5")
     facts = measure(options)
     report = format_report(facts)
-    options.out.mkdir(parents=True, exist_ok=True)
-    base = options.out / f"{facts['date']}-{facts['commit']}-votes"
-    base.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    base.with_suffix(".md").write_text(report, encoding="utf-8")
-    print(report, end="")
-    print(f"written: {base.name}.md, {base.name}.json", file=sys.stderr)
+    write_results(facts, report, options.out, "votes")
 
 
 if __name__ == "__main__":
