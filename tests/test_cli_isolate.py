@@ -156,6 +156,7 @@ def test_an_interrupt_leaves_no_process(tmp_path, end, code):
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
         start_new_session=True, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
     ) as process:  # fmt: skip
         process.stdin.write("\n".join(map(str, paths)))
         process.stdin.close()

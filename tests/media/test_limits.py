@@ -170,7 +170,9 @@ def test_limits_from_texts():
 
 def make_long(kind, folder):
     """A clip whose last picture needs many steps, inside one call of a decoder."""
-    pictures = [Image.new("RGBA", (8, 8), (k, 9, 90, 255 if k % 2 else 0)) for k in range(90)]
+    pictures = [Image.new("RGBA", (8, 8), (90, 9, 90, 255)) for _ in range(90)]
+    for k, picture in enumerate(pictures):
+        picture.putpixel((k % 8, k // 8 % 8), (2 * k, 200, 9, 255))  # so that each needs the one before
     path = folder / f"long.{kind}"
     if kind == "gif":
         path.write_bytes(Gif(5, 4, [Picture(fill(1, 5, 4), transparent=2)] * 90).to_bytes())
@@ -184,7 +186,8 @@ def make_long(kind, folder):
                 out.mux(video.encode(frame))
             out.mux(video.encode(None))
     else:
-        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=50, lossless=True)
+        options = {"lossless": True, "kmin": 0, "kmax": 0}  # of WebP: no keyframe but the first
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=50, **options)
     return path
 
 

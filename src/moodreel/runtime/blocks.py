@@ -6,6 +6,7 @@ The part's name follows from the block alone: who reads a block again writes ove
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from itertools import groupby, islice
 from typing import Any
 
 from moodreel.errors import MediaError, MoodreelError
-from moodreel.runtime.batch import Input
+from moodreel.runtime.batch import Input, Key
 from moodreel.runtime.parts import Entry, Folder, RunSettings, Stamp, write_part
 from moodreel.runtime.recognizer import Recognizer
 from moodreel.runtime.stores import is_url, read_url, try_often
@@ -46,6 +47,23 @@ class Block:
         """What keeps its part apart from others of the same number: the same for the same inputs."""
         text = repr([(entry.key, stamp) for entry, stamp in self.inputs])
         return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
+
+    def to_json(self) -> str:
+        """As a text for another process."""
+        inputs = [(*entry, stamp.size, stamp.mtime_ns) for entry, stamp in self.inputs]  # a key is a tuple
+        return json.dumps([self.number, inputs])
+
+    @classmethod
+    def from_json(cls, text: str) -> Block:
+        """What :meth:`to_json` wrote."""
+        number, inputs = json.loads(text)
+        return cls(
+            number,
+            tuple(
+                (Input(path, relative, Key(*key), closed), Stamp(size, mtime_ns))
+                for path, relative, key, closed, size, mtime_ns in inputs
+            ),
+        )
 
     def cut(self, pieces: int) -> list[tuple[tuple[Input, Stamp], ...]]:
         """Its inputs in at most so many pieces of like size."""

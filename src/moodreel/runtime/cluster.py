@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import signal
 import threading
 import warnings
@@ -79,8 +78,8 @@ class BlockReader:
         self._recognizer: Recognizer | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Reads one block, a row of pickled :class:`Block`, and says how it went."""
-        block = pickle.loads(batch["block"][0])  # written by the driver, in this module
+        """Reads one block, a row with the text of a :class:`Block`, and says how it went."""
+        block = Block.from_json(str(batch["block"][0]))
         try:
             rows, failed = self._read(block)
             fault = ""
@@ -284,7 +283,7 @@ def _run_blocks(blocks: Sequence[Block], work: Work, actors: int) -> Iterator[di
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # an actor's death costs its block, not the run
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    items = [{"block": pickle.dumps(block)} for block in blocks]
+    items = [{"block": block.to_json()} for block in blocks]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*ray_remote_args")  # no other way to bound the retries
         dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
