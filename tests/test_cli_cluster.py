@@ -1,6 +1,5 @@
 """``predict --cluster`` on the command line, with actors that are none: Ray itself is in tests/runtime."""
 
-import pickle
 import sys
 from contextlib import nullcontext
 
@@ -20,7 +19,7 @@ def pool(monkeypatch):
         reader = cluster.BlockReader(work)
         for block in blocks:
             print("what Ray says")
-            told = reader({"block": [pickle.dumps(block)]})
+            told = reader({"block": [block.to_json()]})
             yield {name: values[0] for name, values in told.items()}
 
     def open_none(settings):
