@@ -183,6 +183,9 @@ def test_a_search(page):
     says.wait_for()
     assert "did you mean excitement" in says.inner_text()
     expect_error(page, 422)
+    page.goto(f"{page.base}/library?query=excitemnt")  # an address that was kept may be wrong too
+    page.locator("#found:has-text('No search yet')").wait_for()
+    expect_error(page, 422)
     page.locator("#clear").click()
     page.locator("#found:has-text('8 rows')").wait_for()
     page.locator(".open", has_text="excitement.gif").click()

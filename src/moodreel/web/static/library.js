@@ -82,6 +82,7 @@ async function search({ keepScroll = false } = {}) {
     if (turn !== state.turn) return;
     says.textContent = sentence(error.message);
     $("#query").setAttribute("aria-invalid", "true");
+    if (!state.query) $("#found").textContent = "No search yet";
     return;
   }
   if (turn !== state.turn) return; // a later search came first
