@@ -18,7 +18,6 @@ rates. Writes DATE-COMMIT-cluster.md and .json into benchmarks/results; benchmar
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import statistics
 import tempfile
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import ROOT, describe_machine, name_commit, write_results
+from machine import RESULTS, ROOT, describe_machine, stamp, write_results
 
 import moodreel
 from moodreel.runtime.batch import Inputs, collect_paths
@@ -175,8 +174,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                     if turn:
                         turns[str(actors)].append(measured)
     return {
-        "date": datetime.date.today().isoformat(),
-        "commit": name_commit(),
+        **stamp(),
         "machine": machine,
         "model": options.model,
         "inputs": {
@@ -252,7 +250,7 @@ def main() -> None:
     parser.add_argument("--model", default="kavan", metavar="NAME|BUNDLE")
     parser.add_argument("--clips", type=int, default=160, metavar="N", help="at least 64")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="turns of each, at least 1")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
     if options.repeats < 1 or options.clips < 64:
         parser.error("--repeats: expected at least 1, --clips at least 64")

@@ -8,14 +8,13 @@ Writes DATE-COMMIT-cold.md into benchmarks/results.
 from __future__ import annotations
 
 import argparse
-import datetime
 import resource
 import statistics
 import subprocess
 import sys
 import time
 
-from machine import ROOT, describe_machine, name_commit
+from machine import describe_machine, stamp, write_report
 
 from moodreel.runtime.machine import format_machine
 
@@ -62,9 +61,9 @@ def main() -> None:
     run(options.path)
     turns = [run(options.path)[:2] for _ in range(options.repeats)]
     imports = [read_imports(run(options.path, "-X", "importtime")[2]) for _ in range(options.repeats)]
-    today, commit = datetime.date.today().isoformat(), name_commit()
+    made = stamp()
     lines = [
-        f"# Cold start, {today}, {commit}",
+        f"# Cold start, {made['date']}, {made['commit']}",
         "",
         *format_machine(describe_machine(("moodreel", "numpy", "typer", "onnxruntime"))),
         f"- `moodreel predict ONE.gif`, medians of {options.repeats} processes",
@@ -83,9 +82,7 @@ def main() -> None:
     for name, seconds in rows:
         middle, spread = statistics.median(seconds), f"{min(seconds):.3f} to {max(seconds):.3f}"
         lines.append(f"| {name} | {middle:.3f} | {spread} |")
-    text = "\n".join(lines) + "\n"
-    (ROOT / "benchmarks" / "results" / f"{today}-{commit}-cold.md").write_text(text, "utf-8")
-    print(text, end="")
+    write_report(made, "\n".join(lines) + "\n", "cold")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ file, and writes DATE-COMMIT-decode.md into benchmarks/results.
 from __future__ import annotations
 
 import argparse
-import datetime
 import hashlib
 import json
 import os
@@ -65,24 +64,22 @@ def main() -> None:
         return
     if options.against is None:
         parser.error("--against: expected another checkout")
-    from machine import describe_machine, name_commit
+    from machine import describe_machine, stamp, write_report
 
     from moodreel.runtime.batch import collect_paths
-    from moodreel.runtime.machine import format_machine
-    from moodreel.runtime.machine import name_commit as name_other
+    from moodreel.runtime.machine import format_machine, name_commit
 
-    commit, other = name_commit(), name_other(options.against)
+    made, other = stamp(), name_commit(options.against)
     kinds: dict[str, list[str]] = {}
     for path in collect_paths(options.inputs).paths:
         kinds.setdefault(f"{Path(path).parent.name}/*{Path(path).suffix}", []).append(path)
-    today = datetime.date.today().isoformat()
     lines = [
-        f"# Decoding {FRAMES} frames a clip, {today}, {commit} against {other}",
+        f"# Decoding {FRAMES} frames a clip, {made['date']}, {made['commit']} against {other}",
         "",
         *format_machine(describe_machine(("moodreel", "numpy", "pillow", "av"))),
         f"- Medians of {options.repeats} turns, milliseconds of processor a clip; the same pixels",
         "",
-        f"| files | clips | {other} | {commit} | less by | lowest to highest turn |",
+        f"| files | clips | {other} | {made['commit']} | less by | lowest to highest turn |",
         "|---|---|---|---|---|---|",
     ]
     for kind, paths in sorted(kinds.items()):
@@ -97,10 +94,7 @@ def main() -> None:
         a, b = statistics.median(before), statistics.median(after)
         spread = f"{gains[0]:.0%} to {gains[-1]:.0%}"
         lines.append(f"| {kind} | {len(paths)} | {a:.2f} | {b:.2f} | {1 - b / a:.0%} | {spread} |")
-        print(lines[-1], flush=True)
-    out = ROOT / "benchmarks" / "results" / f"{today}-{commit}-decode.md"
-    out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"written: {out.name}", file=sys.stderr)
+    write_report(made, "\n".join(lines) + "\n", "decode")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ On one core, in seconds of the processor; medians. Writes DATE-COMMIT-draw.md in
 from __future__ import annotations
 
 import argparse
-import datetime
 import statistics
 import tempfile
 import time
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import ROOT, describe_machine, name_commit
+from machine import describe_machine, stamp, write_report
 
 from moodreel.lab.data.compose import compose_clip, read_still
 from moodreel.lab.data.toon import write_toon
@@ -58,9 +57,9 @@ def main() -> None:
         for number in range(options.clips):
             compose_clip(stills[number % len(stills)], None, times, SIDE, np.random.default_rng(number))
 
-    today, commit = datetime.date.today().isoformat(), name_commit()
+    made = stamp()
     lines = [
-        f"# Making training clips, {today}, {commit}",
+        f"# Making training clips, {made['date']}, {made['commit']}",
         "",
         *format_machine(describe_machine(("moodreel", "numpy", "pillow"))),
         f"- {options.clips} clips, medians of {options.repeats}, seconds of one processor",
@@ -72,10 +71,7 @@ def main() -> None:
         rates = sorted(options.clips / seconds for seconds in time_it(run, options.repeats))
         spread = f"{rates[0]:.1f} to {rates[-1]:.1f}"
         lines.append(f"| {name} | {statistics.median(rates):.1f} | {spread} |")
-        print(lines[-1], flush=True)
-    (ROOT / "benchmarks" / "results" / f"{today}-{commit}-draw.md").write_text(
-        "\n".join(lines) + "\n", "utf-8"
-    )
+    write_report(made, "\n".join(lines) + "\n", "draw")
 
 
 if __name__ == "__main__":

@@ -10,15 +10,13 @@ benchmarks/results. Needs the ``fast`` extra.
 from __future__ import annotations
 
 import argparse
-import datetime
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import ROOT, describe_machine, name_commit
+from machine import describe_machine, stamp, write_report
 
 from moodreel.runtime.bundle import Bundle, read_bundle
 from moodreel.runtime.engine import EngineSettings, OnnxEngine
@@ -62,10 +60,10 @@ def main() -> None:
     parser.add_argument("bundles", nargs="+", metavar="BUNDLE")
     parser.add_argument("--repeats", type=int, default=7, metavar="N")
     options = parser.parse_args()
-    today, commit = datetime.date.today().isoformat(), name_commit()
+    made = stamp()
     rates = [measure_matrix_rate(int8, 1, clock=time.process_time) / 1e9 for int8 in (False, True)]
     lines = [
-        f"# Engines, {today}, {commit}",
+        f"# Engines, {made['date']}, {made['commit']}",
         "",
         *format_machine({**describe_machine(("moodreel", "numpy", "onnxruntime", "openvino")), "threads": 1}),
         f"- Medians of {options.repeats}, milliseconds of processor; products of matrices in float32 "
@@ -94,9 +92,7 @@ def main() -> None:
             label = f"{info.system}, {'int8' if int8 else 'float32'}"
             said = "-" if engine == "onnx" else f"{gap:.1e}"
             lines.append(f"| {label} | {engine} | {1e3 * taken / BATCH:.2f} | {opened:.2f} | {said} |")
-            print(lines[-1], flush=True)
-    path = Path(ROOT) / "benchmarks" / "results" / f"{today}-{commit}-engines.md"
-    path.write_text("\n".join(lines) + "\n", "utf-8")
+    write_report(made, "\n".join(lines) + "\n", "engines")
 
 
 if __name__ == "__main__":

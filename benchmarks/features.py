@@ -12,7 +12,6 @@ and .json into benchmarks/results. Needs the ``lab`` extra.
 from __future__ import annotations
 
 import argparse
-import datetime
 import statistics
 import tempfile
 import time
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import ROOT, describe_machine, name_commit, write_results
+from machine import RESULTS, describe_machine, stamp, write_results
 from torch.utils.data import DataLoader, Dataset
 
 import moodreel
@@ -117,8 +116,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 if turn:
                     seconds[name].append(took)
     return {
-        "date": datetime.date.today().isoformat(),
-        "commit": name_commit(),
+        **stamp(),
         "machine": {**machine, "threads": threads},
         "init": options.init,
         "inputs": {
@@ -171,7 +169,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, metavar="N")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="epochs of each way, at least 5")
     parser.add_argument("--threads", type=int, metavar="N", help="cores to use; default: all")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
     if options.repeats < 5:
         parser.error("--repeats: expected at least 5")

@@ -11,7 +11,6 @@ its answer. Writes DATE-COMMIT-library.md and .json into benchmarks/results. Nee
 from __future__ import annotations
 
 import argparse
-import datetime
 import re
 import shutil
 import statistics
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import ROOT, describe_machine, name_commit, write_results
+from machine import RESULTS, ROOT, describe_machine, stamp, write_results
 from playwright.sync_api import Page, sync_playwright
 
 import moodreel
@@ -86,8 +85,7 @@ def look(page: Page, address: str) -> dict[str, Any]:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "commit": name_commit(),
+        **stamp(),
         "machine": describe_machine(PACKAGES),
         "rows": options.rows,
     }
@@ -147,7 +145,7 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=100_000, metavar="N")
     parser.add_argument("--chromium", default=shutil.which("chromium"), metavar="PATH")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
     facts = measure(options)
     report = format_report(facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import sys
 from pathlib import Path
@@ -12,18 +13,36 @@ from moodreel.runtime.machine import name_commit as name_commit_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
-__all__ = ["ROOT", "describe_machine", "name_commit", "write_results"]
+RESULTS = ROOT / "benchmarks" / "results"
+
+__all__ = ["RESULTS", "ROOT", "describe_machine", "name_commit", "stamp", "write_report", "write_results"]
 
 
 def name_commit() -> str:
     return name_commit_of(ROOT)
 
 
-def write_results(facts: dict[str, Any], report: str, out: Path, kind: str = "") -> None:
-    """Writes DATE-COMMIT[-kind].json and .md, prints the report, and says on standard error where it is."""
+def stamp() -> dict[str, str]:
+    """Today and the commit: what a file of results is named after."""
+    return {"date": datetime.date.today().isoformat(), "commit": name_commit()}
+
+
+def write_report(stamp: dict[str, str], report: str, kind: str, out: Path = RESULTS) -> None:
+    """Writes DATE-COMMIT[-KIND].md, prints it, and says on standard error where it is."""
     out.mkdir(parents=True, exist_ok=True)
-    name = "-".join(part for part in (facts["date"], facts["commit"], kind) if part)
-    (out / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    (out / f"{name}.md").write_text(report, encoding="utf-8")
+    path = out / f"{_name(stamp, kind)}.md"
+    path.write_text(report, encoding="utf-8")
     print(report, end="")
-    print(f"written: {name}.md, {name}.json", file=sys.stderr)
+    print(f"written: {path.name}", file=sys.stderr)
+
+
+def write_results(facts: dict[str, Any], report: str, out: Path, kind: str = "") -> None:
+    """As :func:`write_report`, with the facts as JSON beside it."""
+    write_report(facts, report, kind, out)
+    path = out / f"{_name(facts, kind)}.json"
+    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {path.name}", file=sys.stderr)
+
+
+def _name(stamp: dict[str, Any], kind: str) -> str:
+    return "-".join(part for part in (stamp["date"], stamp["commit"], kind) if part)

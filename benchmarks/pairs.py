@@ -26,14 +26,13 @@ and .json into benchmarks/results. Needs the ``dev`` extra.
 from __future__ import annotations
 
 import argparse
-import datetime
 import math
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import ROOT, describe_machine, name_commit, write_results
+from machine import RESULTS, describe_machine, stamp, write_results
 
 from moodreel.emotions import GIFGIF_17
 from moodreel.lab.data.toon_clip import draw_acting
@@ -145,8 +144,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for kind in STRENGTHS
     }
     return {
-        "date": datetime.date.today().isoformat(),
-        "commit": name_commit(),
+        **stamp(),
         "machine": describe_machine(PACKAGES),
         "items": options.items,
         "votes": options.votes,
@@ -204,7 +202,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=200, metavar="N")
     parser.add_argument("--votes", type=int, default=24, metavar="N", help="votes an item, at most")
     parser.add_argument("--seeds", type=int, default=10, metavar="N")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
     facts = measure(options)
     report = format_report(facts)

@@ -18,7 +18,6 @@ compared. Writes DATE-COMMIT.md and .json into benchmarks/results. Needs the ``l
 from __future__ import annotations
 
 import argparse
-import datetime
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import ROOT, describe_machine, name_commit, write_results
+from machine import RESULTS, ROOT, describe_machine, stamp, write_results
 
 import moodreel
 from moodreel.lab.plain import PlainWay, find_common, sample_plain, score_ours, take_turns
@@ -91,8 +90,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     cold = time_cold(files[0], options.model, options.repeats)
     media = [open_media(path) for path in files]
     return {
-        "date": datetime.date.today().isoformat(),
-        "commit": name_commit(),
+        **stamp(),
         "machine": machine,
         "model": {
             "name": info.name,
@@ -164,7 +162,7 @@ def main() -> None:
     parser.add_argument("--engine", default="auto", metavar="KIND")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="turns of each way, at least 5")
     parser.add_argument("--threads", type=int, metavar="N", help="cores to use; default: all")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
     if options.repeats < 5:
         parser.error("--repeats: expected at least 5")

@@ -14,11 +14,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from machine import ROOT, name_commit
+from machine import RESULTS, stamp, write_report
 
 from moodreel.labels.gold import GoldSettings, make_gold
 from moodreel.labels.lags import BASES, Lags, LagSettings, estimate_lags
@@ -87,10 +86,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sets", nargs="+", type=Path, metavar="TOONS")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
-    date, commit = datetime.now(UTC).date().isoformat(), name_commit()
-    lines = [f"# Lags and gold standards of toon raters, {date}, {commit}"]
+    made = stamp()
+    lines = [f"# Lags and gold standards of toon raters, {made['date']}, {made['commit']}"]
     for folder in options.sets:
         files, lags = read_set(folder)
         moving = np.array([float(np.std(traces.truth)) > MOVES for traces in files])
@@ -109,10 +108,7 @@ def main() -> None:
             "|---|---|---|---|",
             *list_errors(files, lags, moving),
         ]
-    report = "\n".join(lines) + "\n"
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{date}-{commit}-raters.md").write_text(report, encoding="utf-8")
-    print(report, end="")
+    write_report(made, "\n".join(lines) + "\n", "raters", options.out)
 
 
 if __name__ == "__main__":

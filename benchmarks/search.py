@@ -12,7 +12,6 @@ the whole command. Writes DATE-COMMIT-search.md and .json into benchmarks/result
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import resource
 import statistics
@@ -27,7 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-from machine import ROOT, describe_machine, name_commit, write_results
+from machine import RESULTS, describe_machine, stamp, write_results
 
 from moodreel.emotions import GIFGIF_17, QUADRANTS
 from moodreel.runtime.search import Table, open_table
@@ -161,8 +160,7 @@ def time_next_pages(table: Table, repeats: int) -> list[float]:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "commit": name_commit(),
+        **stamp(),
         "machine": describe_machine(PACKAGES),
         "rows": options.rows,
         "repeats": options.repeats,
@@ -237,7 +235,7 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=100_000, metavar="N")
     parser.add_argument("--repeats", type=int, default=30, metavar="N", help="questions of each kind")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
     facts = measure(options)
     report = format_report(facts)

@@ -14,7 +14,6 @@ benchmarks/results. Needs the ``web`` extra.
 from __future__ import annotations
 
 import argparse
-import datetime
 import http.client
 import json
 import os
@@ -30,7 +29,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from machine import ROOT, describe_machine, name_commit, write_results
+from machine import RESULTS, ROOT, describe_machine, stamp, write_results
 
 import moodreel
 from moodreel.runtime.batch import collect_paths
@@ -117,8 +116,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         expected = {**make_row(mood(path, per_frame=True), columns), "path": name}
         bodies.append((name, make_body(name, content), expected))
     facts: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "commit": name_commit(),
+        **stamp(),
         "machine": describe_machine(PACKAGES),
         "model": mood.info.name,
         "clips": len(paths),
@@ -199,7 +197,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8, metavar="N")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--model", default="kavan", metavar="NAME|BUNDLE")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
     facts = measure(options)
     report = format_report(facts)

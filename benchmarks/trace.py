@@ -16,8 +16,6 @@ to benchmarks/results.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import os
 import subprocess
 import sys
@@ -28,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import ROOT, describe_machine, name_commit
+from machine import RESULTS, describe_machine, stamp, write_results
 
 from moodreel.media import write_mp4
 
@@ -84,8 +82,7 @@ def run(command: list[str]) -> dict[str, float]:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     width, height = map(int, options.size.split("x"))
     facts: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "commit": name_commit(),
+        **stamp(),
         "machine": describe_machine(PACKAGES),
         "size": options.size,
         "fps": options.fps,
@@ -151,9 +148,7 @@ def main() -> None:
     options = parser.parse_args()
     facts = measure(options)
     if options.results:
-        stem = ROOT / "benchmarks" / "results" / f"{facts['date']}-{facts['commit']}-trace"
-        stem.with_suffix(".md").write_text(format_report(facts), encoding="utf-8")
-        stem.with_suffix(".json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        write_results(facts, format_report(facts), RESULTS, "trace")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
-from machine import ROOT, describe_machine, name_commit
+from machine import describe_machine, stamp, write_report
 from torch import nn
 
 from moodreel.lab.layers.backbones import CompactBackbone
@@ -58,9 +57,9 @@ def main() -> None:
             step()
             if turn:
                 seconds[name].append(time.process_time() - begin)
-    today, commit = datetime.date.today().isoformat(), name_commit()
+    made = stamp()
     lines = [
-        f"# A training step, {today}, {commit}",
+        f"# A training step, {made['date']}, {made['commit']}",
         "",
         *format_machine({**describe_machine(("moodreel", "torch")), "threads": 1}),
         f"- Compact backbone, {options.batch} images of {options.side} px, forward and backward; medians of "
@@ -72,10 +71,7 @@ def main() -> None:
     for name, values in seconds.items():
         rates = sorted(options.batch / value for value in values)
         lines.append(f"| {name} | {statistics.median(rates):.0f} | {rates[0]:.0f} to {rates[-1]:.0f} |")
-    (ROOT / "benchmarks" / "results" / f"{today}-{commit}-train-step.md").write_text(
-        "\n".join(lines) + "\n", "utf-8"
-    )
-    print("\n".join(lines))
+    write_report(made, "\n".join(lines) + "\n", "train-step")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
 import io
 import os
 import resource
@@ -34,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import trueskill
-from machine import ROOT, describe_machine, name_commit, write_results
+from machine import RESULTS, describe_machine, stamp, write_results
 
 from moodreel.emotions import GIFGIF_17
 from moodreel.labels.votes import CHOICES, Votes, compile_kernel, number_slots, score_votes
@@ -125,8 +124,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if compile_kernel() is None:
         raise SystemExit("numba is not installed: nothing to compare with")
     facts: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "commit": name_commit(),
+        **stamp(),
         "machine": describe_machine(PACKAGES),
         "votes": options.votes,
         "sets": {},
@@ -208,7 +206,7 @@ def main() -> None:
     parser.add_argument("--votes", type=int, default=3_200_000, metavar="N")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="turns of each way, at least 5")
     parser.add_argument("--package", type=int, default=3000, metavar="N", help="votes for the package")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
     if options.repeats < 5:
         parser.error("--repeats: expected at least 5")
