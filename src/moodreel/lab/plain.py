@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 from moodreel.errors import require
+from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.networks import build_graph, load_bundle
 from moodreel.media import Timeline, frames_showing, open_media, segment_times
 from moodreel.media.base import convert, resize
@@ -42,11 +43,11 @@ class PlainWay:
 
     def __init__(self, bundle: Bundle) -> None:
         info = bundle.info
-        ok = info.system == "kavan" and info.sampling.count is not None
-        require(ok, "model", info.name, "a kavan bundle, for the plain way")
+        require(info.system == "kavan", "model", info.name, "a kavan bundle, for the plain way")
         net = load_bundle(bundle)[1]
+        assert isinstance(net, Kavan)
         self.info = info
-        self.graph: nn.Module = build_graph(net).eval()  # type: ignore[arg-type]  # kavan's, as required
+        self.graph: nn.Module = build_graph(net).eval()
 
     def score(self, path: str) -> FloatArray:
         """Supervised intensities, then supervised probabilities of a file."""

@@ -26,7 +26,7 @@ from moodreel.lab.onnx_files import save_onnx
 from moodreel.media import Limits
 from moodreel.runtime.bundle import Bundle
 from moodreel.runtime.engine import EngineSettings, import_onnxruntime
-from moodreel.runtime.frame_reader import FrameReader
+from moodreel.runtime.frame_reader import sample_clip
 from moodreel.runtime.recognizer import open_engine
 from moodreel.runtime.schema import BundleInfo
 from moodreel.types import UInt8Array
@@ -90,11 +90,10 @@ def is_quantised(info: BundleInfo) -> bool:
 
 def _read_batches(info: BundleInfo, rows: Sequence[Row]) -> Iterator[UInt8Array]:
     """What the network would see of some rows, taken evenly from all: one batch a clip."""
-    reader = FrameReader(info, None)  # type: ignore[arg-type]  # it samples only
     step = max(1, len(rows) // CLIPS)
     for row in rows[::step][:CLIPS]:
         try:
-            frames = reader.sample(str(row.clip), Limits())[0].frames
+            frames = sample_clip(info, str(row.clip), Limits()).frames
         except MoodreelError as error:
             logging.getLogger(__name__).warning("left out of the calibration: %s", error)
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from moodreel.errors import SettingsError, require
 
@@ -57,7 +58,7 @@ def parse_limits(texts: Sequence[str]) -> Limits:
     Raises:
         SettingsError: no such name, a value that is not allowed, or a name twice.
     """
-    values: dict[str, float] = {}
+    values: dict[str, Any] = {}
     names = [entry.name for entry in fields(Limits)]
     for text in texts:
         name, _, value = text.partition("=")
@@ -68,4 +69,4 @@ def parse_limits(texts: Sequence[str]) -> Limits:
         except ValueError:
             kind = "a number of seconds" if name == "seconds" else "a whole number"
             raise SettingsError("limit", text, f"{name}= and {kind}") from None
-    return Limits(**values)  # type: ignore[arg-type]
+    return Limits(**values)

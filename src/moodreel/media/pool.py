@@ -8,6 +8,7 @@ so that no more is held than that.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import queue
@@ -21,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -171,7 +172,7 @@ class Decoder:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._to: IO[bytes] = self._process.stdin
-        self._from: IO[bytes] = self._process.stdout
+        self._from = cast(io.BufferedReader, self._process.stdout)
         _widen(self._from)
         self._started = False
         self._settled = True  # whether an answer has come to its end
@@ -289,7 +290,7 @@ class Decoder:
         with self._waiting():
             view = array.data.cast("B")
             try:
-                count = self._from.readinto(view)  # type: ignore[attr-defined]
+                count = self._from.readinto(view)
             except (OSError, ValueError):
                 count = 0
         if count != len(view):

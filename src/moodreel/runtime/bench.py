@@ -21,7 +21,7 @@ from moodreel.errors import MediaError, require
 from moodreel.media import frames_nearest, frames_showing, open_media
 from moodreel.media.base import resize
 from moodreel.runtime.engine import Engine
-from moodreel.runtime.frame_reader import FrameReader
+from moodreel.runtime.frame_reader import FrameReader, choose_times
 from moodreel.runtime.recognizer import Recognizer
 from moodreel.runtime.scene_reader import SceneEngine
 from moodreel.runtime.schema import BundleInfo
@@ -208,12 +208,12 @@ def _can_read(recognizer: Recognizer, path: str) -> bool:
 def _read(
     reader: FrameReader, path: str, twin: Recognizer, spent: dict[str, float], counts: _Counts, clock: Clock
 ) -> Sample:
-    """As ``FrameReader.sample``, with a clock between its steps."""
+    """As ``sample_clip``, with a clock between its steps."""
     spec = reader.info.input
     begin = clock()
     media = open_media(path, twin.limits)
     opened = clock()
-    times, pick = reader.choose_times(media.duration)
+    times, pick = choose_times(reader.info.sampling, media.duration)
     starts = media.timeline.starts
     indices = (frames_showing if pick == "showing" else frames_nearest)(starts, times)
     found: dict[int, Any] = {}

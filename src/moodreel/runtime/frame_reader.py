@@ -9,7 +9,7 @@ import numpy as np
 
 from moodreel.media import Limits, open_media, rate_times, sample_media, segment_times
 from moodreel.runtime.engine import Engine
-from moodreel.runtime.schema import SYSTEMS, BundleInfo
+from moodreel.runtime.schema import SYSTEMS, BundleInfo, Sampling
 from moodreel.types import Float32Array, FloatArray, Sample
 
 FRAMES_PER_RUN = 128
@@ -30,21 +30,7 @@ class FrameReader:
 
     def sample(self, source: Any, limits: Limits) -> list[Sample]:
         """Decodes what the bundle's sampling asks for: one sample a clip."""
-        spec = self.info.input
-        media = open_media(source, limits)
-        times, pick = self.choose_times(media.duration)
-        return [sample_media(media, times, (spec.height, spec.width), pick)]
-
-    def choose_times(self, duration: float) -> tuple[FloatArray, Literal["showing", "nearest"]]:
-        """Instants of a clip of so many seconds, and how a frame is picked for each: see ``sample_media``."""
-        sampling = self.info.sampling
-        count = sampling.count
-        if sampling.fps is not None:
-            if sampling.limit is None or duration * sampling.fps <= sampling.limit:
-                return rate_times(duration, sampling.fps), "nearest"
-            count = sampling.limit  # a longer clip is seen from end to end, only more sparsely
-        assert count is not None
-        return segment_times(duration, count), "showing"
+        return [sample_clip(self.info, source, limits)]
 
     def run(self, samples: Sequence[Sample]) -> list[dict[str, Float32Array]]:
         """Runs the network on samples: as few runs as their lengths allow, the outputs split by sample."""
@@ -70,3 +56,25 @@ class FrameReader:
                 name: array[ends[k] - len(sample.frames) : ends[k]] for name, array in joined.items()
             }
         return outputs
+
+
+def sample_clip(info: BundleInfo, source: Any, limits: Limits) -> Sample:
+    """Decodes of a clip what a bundle's sampling asks for.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    media = open_media(source, limits)
+    times, pick = choose_times(info.sampling, media.duration)
+    return sample_media(media, times, (info.input.height, info.input.width), pick)
+
+
+def choose_times(sampling: Sampling, duration: float) -> tuple[FloatArray, Literal["showing", "nearest"]]:
+    """Instants of a clip of so many seconds, and how a frame is picked for each: see ``sample_media``."""
+    count = sampling.count
+    if sampling.fps is not None:
+        if sampling.limit is None or duration * sampling.fps <= sampling.limit:
+            return rate_times(duration, sampling.fps), "nearest"
+        count = sampling.limit  # a longer clip is seen from end to end, only more sparsely
+    assert count is not None
+    return segment_times(duration, count), "showing"

@@ -177,10 +177,9 @@ def make_api(kitchen: Kitchen) -> APIRouter:
                 raise explain_error(found[0])
             rows: list[dict[str, Any]] = []
             for upload, read in zip(form.files, found, strict=True):
-                for place, served in enumerate(chosen):
-                    failed = isinstance(read, MoodreelError)
-                    result = fail(served.info, upload.name, read) if failed else read[place]  # type: ignore[arg-type, index]
-                    rows.append(describe(result, served.info))
+                if isinstance(read, MoodreelError):
+                    read = [fail(served.info, upload.name, read) for served in chosen]
+                rows += [describe(result, served.info) for result, served in zip(read, chosen, strict=True)]
         return JSONResponse({"schema": SCHEMA_VERSION, "results": rows})
 
     @api.post(
