@@ -272,3 +272,37 @@ def test_the_bounds_of_a_process(files):
         assert Path(f"/proc/{decoder._process.pid}/oom_score_adj").read_text() == "1000\n"
         names = Path(f"/proc/{decoder._process.pid}/maps").read_text()
         assert "onnxruntime" not in names
+
+
+def test_kept_files_share_a_decoder(files):
+    a, b = files("a", "b")
+    with DecoderPool(Limits(), 1, at_once=False) as decoders:
+        assert not decoders._all  # none before it is wanted
+        kept = [decoders.keep(a), decoders.keep(b), decoders.keep(a)]
+        for media in kept:
+            assert len(media) == 3
+            assert np.array_equal(read_clip(media).frames, read_clip(a).frames)
+            sampled = sample_media(media, [0.0, 0.6], (7, 3))
+            assert np.array_equal(sampled.frames, sample_media(open_media(a), [0.0, 0.6], (7, 3)).frames)
+        assert len(decoders._all) == 1
+        with pytest.raises(UnsupportedMedia):
+            decoders.keep(Path(__file__))
+
+
+def test_a_kept_file_that_changes_is_told(files):
+    (path,) = files("a")
+    with DecoderPool(Limits(), 1) as decoders:
+        media = decoders.keep(path)
+        path.write_bytes(Gif(5, 4, [Picture(fill(2, 5, 4), delay=10)]).to_bytes())
+        with pytest.raises(CorruptMedia, match="changed while it was read"):
+            next(media.read([0]))
+
+
+def test_a_crash_costs_a_kept_file_one_reading(files, fragile):
+    good, late = files("good", "late")
+    with DecoderPool(Limits(), 1, at_once=False) as decoders:
+        kept = decoders.keep(good), decoders.keep(late)
+        for _ in range(2):
+            with pytest.raises(CorruptMedia, match="SIGSEGV"):
+                read_clip(kept[1])
+            assert len(read_clip(kept[0]).frames) == 3

@@ -61,21 +61,22 @@ class DecoderPool:
 
     Args:
         limits: of each input; a decoder that takes longer is ended.
-        workers: processes. They are started at once, and are ready when they are.
+        workers: processes.
+        at_once: whether they are started now, to be ready when they are; else each when it is first wanted.
 
     Raises:
         NoDecoderError: no process can be started.
     """
 
-    def __init__(self, limits: Limits, workers: int) -> None:
+    def __init__(self, limits: Limits, workers: int, at_once: bool = True) -> None:
         self.limits = limits
-        self._idle: queue.LifoQueue[Decoder] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[Decoder | None] = queue.LifoQueue()
         self._all: set[Decoder] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
         try:
             for _ in range(workers):
-                self._idle.put(self._start())
+                self._idle.put(self._start() if at_once else None)
         except NoDecoderError:
             self.close()
             raise
@@ -106,13 +107,31 @@ class DecoderPool:
             return
         decoder = self._idle.get()
         try:
-            if not decoder.is_alive:
+            if decoder is not None and not decoder.is_alive:
                 self._forget(decoder)
-                decoder = self._start()
+                decoder = None
+            decoder = decoder or self._start()
             yield decoder.open(source)
         finally:
-            decoder.rest()
+            if decoder is not None:
+                decoder.rest()
             self._idle.put(decoder)
+
+    def keep(self, source: str | os.PathLike[str]) -> Media:
+        """An opened file that holds no decoder: each reading borrows one, which opens the file anew.
+
+        For clips that are looked at again and again, with time between: more of them may be open than there
+        are decoders, but no reading may begin within another one of the same thread.
+
+        Args:
+            source: a path.
+
+        Raises:
+            MediaError, NoDecoderError: as :meth:`opened`; CorruptMedia while reading, where the file has
+                changed since.
+        """
+        with self.opened(source) as media:
+            return _KeptMedia(self, os.fspath(source), media)
 
     def close(self) -> None:
         """Ends the processes, at work or not. What is being read elsewhere fails."""
@@ -334,6 +353,30 @@ class _RemoteMedia(Media):
 
     def _read_resized(self, indices: list[int], size: tuple[int, int]) -> Iterator[tuple[int, UInt8Array]]:
         return self._decoder.read(indices, {"size": list(size)}, (*size, 3))
+
+
+class _KeptMedia(Media):
+    """What :meth:`DecoderPool.keep` gives."""
+
+    def __init__(self, pool: DecoderPool, path: str, media: Media) -> None:
+        super().__init__(media.source, media.timeline, media.width, media.height)
+        self._pool, self._path = pool, path
+
+    @contextmanager
+    def _opened(self) -> Iterator[Media]:
+        with self._pool.opened(self._path) as media:
+            same = np.array_equal(media.timeline.starts, self.timeline.starts)
+            if not same or (media.width, media.height) != (self.width, self.height):
+                raise CorruptMedia(self.source, "changed while it was read")
+            yield media
+
+    def _read(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
+        with self._opened() as media:
+            yield from media.read(indices, mode)
+
+    def _read_resized(self, indices: list[int], size: tuple[int, int]) -> Iterator[tuple[int, UInt8Array]]:
+        with self._opened() as media:
+            yield from media.read_resized(indices, size)
 
 
 def _list_search_path() -> list[str]:
