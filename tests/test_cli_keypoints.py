@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fragile import BROKEN
 from moodreel import cli
 from moodreel.errors import MissingExtra
 from moodreel.faces.openpose import read_keypoints, read_people
-from moodreel.media import write_gif
+from moodreel.media import pool, write_gif
 from moodreel.runtime import keypoints
-from moodreel.runtime.keypoints import name_files
+from moodreel.runtime.keypoints import KeypointRow, name_files
 from moodreel.types import Face
 
 
@@ -130,6 +132,45 @@ def test_what_cannot_be_read_is_a_row_and_the_rest_is_done(run, place):
     assert names_in("found") == ["none.json", "one.json", "two.json"]
 
 
+def test_a_decoder_that_crashes_costs_its_clip(run, place, monkeypatch):
+    for name in ("abort", "late", "segfault"):
+        draw(place / f"gifs/{name}.gif", [(255, 0), (255, 0), (0, 0)], [0.1, 0.3, 0.2])
+    assert run("gifs", "--out", "found", "--no-isolate", "--workers", 1)[0] == 0
+    whole = {path.name: path.read_bytes() for path in Path("found").iterdir()}
+    monkeypatch.setattr(pool, "START", BROKEN)
+    code, out, err = run("gifs", "--out", "again", "--workers", 1)
+    assert code == 1
+    assert [line.split(maxsplit=1) for line in out.splitlines()[1:]] == [
+        ["gifs/abort.gif", "error: the decoder crashed: signal SIGABRT"],
+        ["gifs/late.gif", "error: the decoder crashed: signal SIGSEGV"],
+        ["gifs/none.gif", "2           0      0"],
+        ["gifs/one.gif", "3           2      1"],
+        ["gifs/segfault.gif", "error: the decoder crashed: signal SIGSEGV"],
+        ["gifs/two.gif", "2           2      2"],
+    ]
+    assert err.endswith("moodreel: 6 clips, 2 with faces, 3 faces, 3 failed: again\n")
+    assert {path.name: path.read_bytes() for path in Path("again").iterdir()} == {
+        name: whole[name] for name in ("none.json", "one.json", "two.json")
+    }
+
+
+def end_or_write(job):
+    """What a worker does with a clip: the names say which end it."""
+    source, file = job
+    if "deadly" in source:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return KeypointRow(source, None, file, os.getpid())
+
+
+def test_a_detector_that_crashes_costs_its_clip():
+    names = [f"{k}-deadly" if k in (0, 5, 11) else f"{k}" for k in range(12)]
+    rows = list(keypoints._share([(name, Path(name)) for name in names], end_or_write, 2))
+    assert [row.source for row in rows] == names
+    assert [k for k, row in enumerate(rows) if row.error] == [0, 5, 11]
+    assert rows[5] == KeypointRow("5-deadly", "looking for faces in it crashed the process that did")
+    assert os.getpid() not in {row.frames for row in rows}
+
+
 def test_frames_at_a_rate_keep_their_own_times(run):
     code, out, _ = run("gifs/one.gif", "--out", "found", "--fps", 2)  # ticks 0 and 0.5 s; starts 0, 0.1, 0.4
     assert (code, out.splitlines()[1].split()[1:]) == (0, ["2", "1", "1"])
@@ -153,7 +194,7 @@ def test_files_are_imported_in_several_processes(run, place, monkeypatch):
     ]  # fmt: skip
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1, done.stderr
-    assert done.stderr == "moodreel: 4 clips, 2 with faces, 3 faces, 1 failed: again\n"
+    assert done.stderr.endswith("moodreel: 4 clips, 2 with faces, 3 faces, 1 failed: again\n")
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == [
         "gifs/none.gif", "gifs/one.gif", "gifs/two.gif", "gone.gif"
     ]  # fmt: skip

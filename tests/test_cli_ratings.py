@@ -78,7 +78,7 @@ class TestAgreement:
         assert run.err.splitlines() == [
             "moodreel: r.csv:10: the rater's second rating of this clip and emotion in this condition "
             "(first: line 2)",
-            "moodreel: r.csv:11: intensity = '': expected a number",
+            "moodreel: r.csv:11: intensity = '': expected a number from -1e+15 to 1e+15",
             "moodreel: 8 rows counted, 2 bad rows left out: r.csv",
         ]
         assert "2.0000" in run.out

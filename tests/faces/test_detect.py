@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from moodreel.errors import BundleError, MissingExtra, SettingsError
-from moodreel.faces import detect
+from moodreel.faces import detect, mediapipe
 from moodreel.faces.detect import (
     DetectorSettings,
     Dlib,
@@ -163,6 +163,26 @@ def test_auto_is_dlib_then_mediapipe(monkeypatch, tmp_path):
     install(monkeypatch)
     with pytest.raises(MissingExtra, match=r'pip install "moodreel\[faces\]"'):
         choose_detector(settings)
+
+
+def test_only_who_asks_for_mediapipe_has_its_model_fetched(monkeypatch, tmp_path):
+    asked = []
+
+    def answer(url, timeout):
+        asked.append(url)
+        raise OSError("no network")
+
+    monkeypatch.setenv("MOODREEL_CACHE", str(tmp_path))
+    monkeypatch.setattr(mediapipe.urllib.request, "urlopen", answer)
+    install(monkeypatch, "mediapipe")
+    with pytest.raises(BundleError, match=r"not in the cache: --detector mediapipe fetches it"):
+        choose_detector(DetectorSettings("auto"))
+    assert asked == []
+    with pytest.raises(BundleError, match="could not be fetched"):
+        choose_detector(DetectorSettings("mediapipe"))
+    assert asked == [mediapipe.MODEL_URL]
+    monkeypatch.setattr(mediapipe, "find_model", lambda: tmp_path / "kept")
+    assert choose_detector(DetectorSettings("auto")).model == tmp_path / "kept"
 
 
 @pytest.mark.parametrize(("kind", "extra"), [("dlib", "faces"), ("mediapipe", "mediapipe")])

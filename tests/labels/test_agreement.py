@@ -302,9 +302,9 @@ class TestFiles:
             BadRow(5, "condition is empty"),
             BadRow(6, "the rater's second rating of this clip and emotion in this condition (first: line 2)"),
             BadRow(7, "emotion is empty"),
-            BadRow(8, "intensity = 'inf': expected a number"),
-            BadRow(9, "intensity = 'three': expected a number"),
-            BadRow(10, "intensity = '1_0': expected a number"),
+            BadRow(8, "intensity = 'inf': expected a number from -1e+15 to 1e+15"),
+            BadRow(9, "intensity = 'three': expected a number from -1e+15 to 1e+15"),
+            BadRow(10, "intensity = '1_0': expected a number from -1e+15 to 1e+15"),
             BadRow(13, "not UTF-8"),
             BadRow(14, "a quote is opened and never closed"),
         )

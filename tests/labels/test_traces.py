@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from moodreel.errors import DataError, SettingsError
+from moodreel.labels.agreement_table import read_ratings
+from moodreel.labels.rows import BadRow
 from moodreel.labels.traces import Clock, Traces, make_clock, read_traces, sample_series, sample_traces
 
 NAN = math.nan
@@ -54,12 +56,12 @@ class TestReading:
         bad = []
         traces = read_traces(path, bad)
         assert [(row.line, row.reason) for row in bad] == [
-            (3, "time = 'x': expected seconds"),
+            (3, "time = 'x': expected seconds, at most 1e+15"),
             (4, "3 cells expected, got 2"),
-            (5, "'ann' = 'one': expected a number, or nothing"),
-            (6, "'bob' = 'inf': expected a number, or nothing"),
-            (7, "'bob' = '1_0': expected a number, or nothing"),
-            (8, "time = '': expected seconds"),
+            (5, "'ann' = 'one': expected a number from -1e+15 to 1e+15, or nothing"),
+            (6, "'bob' = 'inf': expected a number from -1e+15 to 1e+15, or nothing"),
+            (7, "'bob' = '1_0': expected a number from -1e+15 to 1e+15, or nothing"),
+            (8, "time = '': expected seconds, at most 1e+15"),
             (9, "time = 0: not after the row before it, 0"),
             (12, "time = 1: not after the row before it, 2"),
             (13, "not UTF-8"),
@@ -173,3 +175,17 @@ class TestSampling:
 
     def test_no_raters(self):
         assert sample_traces(make([0, 1]), np.zeros(5)).shape == (5, 0)
+
+
+@pytest.mark.parametrize("cell", ["1e308", "-1e308", "1.1e15"])
+def test_numbers_of_no_scale_are_bad_rows(tmp_path, cell):
+    """Their squares would be infinite, and every value of the file empty."""
+    (tmp_path / "t.csv").write_text(f"time_s,ann,bob\n0,1,2\n1,{cell},3\n{cell.strip('-')},0,0\n")
+    bad = []
+    assert read_traces(tmp_path / "t.csv", bad).times.tolist() == [0]
+    assert [row.line for row in bad] == [3, 4]
+    text = "clip,condition,rater,emotion,intensity\n" + f"a,f,x,joy,{cell}\na,f,y,joy,1\na,f,z,joy,3\n"
+    (tmp_path / "a.csv").write_text(text)
+    held = read_ratings(tmp_path / "a.csv")
+    assert held.bad == (BadRow(2, f"intensity = {cell!r}: expected a number from -1e+15 to 1e+15"),)
+    assert held.spread.variance.tolist() == [[[2.0]]]

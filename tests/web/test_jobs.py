@@ -1,13 +1,14 @@
 """Jobs of the page Look: pictures at their times, progress, results, and that nothing stays."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import moodreel.web.jobs as jobs
 from moodreel.errors import LimitExceeded
-from moodreel.media import open_media
+from moodreel.media import Limits, open_media
 from moodreel.web.reading import Watch, WatchedMedia, is_long
 from web.fakes import draw_clip, make_models, open_client, read_webp, take_csrf
 
@@ -180,22 +181,40 @@ def test_there_are_only_so_many_jobs(tmp_path, monkeypatch):
 
 def test_progress_follows_the_pictures(tmp_path):
     media = open_media(draw_clip(tmp_path / "a.gif", *[RED, BLACK] * 5))
-    watch = Watch(100)
-    watch.start()
+    watch = Watch()
     seen = []
-    for index, _ in WatchedMedia(media, "name.gif", watch).read([0, 4, 9]):
+    for index, _ in WatchedMedia(media, "name.gif", Limits(), watch).read([0, 4, 9]):
         seen.append((index, watch.progress))
     assert seen == [(0, 0.0), (4, 0.4), (9, 0.9)]
 
 
 def test_a_watch_ends_work(tmp_path):
     media = open_media(draw_clip(tmp_path / "a.gif", *[RED, BLACK] * 5))
-    watch = Watch(100)
-    frames = WatchedMedia(media, "name.gif", watch).read_resized(range(10), (4, 4))
+    watch = Watch()
+    frames = WatchedMedia(media, "name.gif", Limits(), watch).read_resized(range(10), (4, 4))
     next(frames)
     watch.cancel()
     with pytest.raises(LimitExceeded, match=r"name\.gif: given up"):
         list(frames)
+
+
+def test_what_is_done_with_the_pictures_counts_as_time(tmp_path, monkeypatch):
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr("moodreel.media.base.time", SimpleNamespace(monotonic=lambda: now.seconds))
+    media = open_media(draw_clip(tmp_path / "a.gif", *[RED, BLACK] * 5), Limits(seconds=10))
+    watched = WatchedMedia(media, "name.gif", Limits(seconds=10), Watch())
+    for _ in range(3):  # each piece of work has all the time
+        watched.begin()
+        for _ in watched.read([0, 5, 9]):
+            now.seconds += 3  # a network
+    watched.begin()
+
+    def read_slowly():
+        for _ in watched.read_resized(range(10), (4, 4)):
+            now.seconds += 6
+
+    with pytest.raises(LimitExceeded, match=r"^name\.gif: reading it takes longer than the limit of 10 s"):
+        read_slowly()
 
 
 @pytest.mark.parametrize(

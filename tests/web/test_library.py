@@ -206,10 +206,10 @@ def test_drawings_are_kept_within_bounds(root, monkeypatch):
     monkeypatch.setattr(shelf, "_draw", lambda file, *_: drawn.append(file.name) or bytes(100))
     monkeypatch.setattr(module, "KEPT_BYTES", 250)
     for name in ("joy.gif", "joy.gif", "calm.gif", "joy.gif", "rage.gif", "joy.gif", "calm.gif"):
-        shelf.draw(name, SMALL, Watch(10))
+        shelf.draw(name, SMALL, Watch())
     assert drawn == ["joy.gif", "calm.gif", "rage.gif", "calm.gif"]
     os.utime(root / "joy.gif", (1, 1))  # another file by now
-    shelf.draw("joy.gif", SMALL, Watch(10))
+    shelf.draw("joy.gif", SMALL, Watch())
     assert drawn[-1] == "joy.gif"
 
 

@@ -183,7 +183,7 @@ def test_a_clip_that_takes_too_long_is_given_up(tmp_path):
     with open_client(seconds=1e-9) as client:
         answer = send(client, clip)
     assert answer.status_code == 413
-    assert answer.json()["reason"] == "took longer than 1e-09 s (seconds)"
+    assert answer.json()["reason"] == "reading it takes longer than the limit of 1e-09 s (seconds)"
 
 
 def test_models_are_listed(server):

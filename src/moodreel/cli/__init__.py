@@ -40,6 +40,7 @@ from moodreel.cli.console import (
     WRONG,
     DeviceOption,
     EngineOption,
+    NoIsolateOption,
     close_after,
     collect,
     complain,
@@ -165,12 +166,7 @@ def predict(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help=LIMIT_HELP),
     ] = None,
-    no_isolate: Annotated[
-        bool,
-        typer.Option(
-            "--no-isolate", help="Decode several files in this process: one that crashes a decoder ends all."
-        ),
-    ] = False,
+    no_isolate: NoIsolateOption = False,
     per_frame: Annotated[
         bool, typer.Option("--per-frame", help="Add every score at each sampled instant (--out, --json).")
     ] = False,

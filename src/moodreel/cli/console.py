@@ -33,6 +33,13 @@ DeviceOption: TypeAlias = Annotated[
     str, typer.Option("--device", metavar="KIND", help="What it runs on: auto, cpu or cuda.")
 ]
 
+NoIsolateOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--no-isolate", help="Decode several files in this process: one that crashes a decoder ends all."
+    ),
+]
+
 FEW = 100
 """Inputs below which OpenVINO does not earn back its longer start: docs/performance.md."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moodreel.cli.console import FAILED, LIMIT_HELP, collect, complain, stop, write
+from moodreel.cli.console import FAILED, LIMIT_HELP, NoIsolateOption, collect, complain, stop, write
 
 if TYPE_CHECKING:
     from moodreel.faces.detect import DetectorSettings
@@ -60,6 +60,7 @@ def keypoints(
         int | None, typer.Option(metavar="N", help="Processes; default: one a core, at most 8.")
     ] = None,
     limit: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=LIMIT_HELP)] = None,
+    no_isolate: NoIsolateOption = False,
 ) -> None:
     """Find faces and their 70 keypoints: a JSON file a clip (needs the "faces" or "mediapipe" extra)."""
     if out.exists() and not out.is_dir():
@@ -94,7 +95,8 @@ def keypoints(
     bounds = parse_limits(limit or ())
     inputs = collect(paths)
     workers = workers or min(8, count_cores())
-    rows = write_keypoints(inputs, out, settings, fps, tracking, workers, bounds)
+    isolate = not no_isolate and len(inputs) > 1  # one alone starts as fast as ever
+    rows = write_keypoints(inputs, out, settings, fps, tracking, workers, bounds, isolate)
     out.mkdir(exist_ok=True)
     with closing(rows):
         counts = _print_rows(rows, inputs)

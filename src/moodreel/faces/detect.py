@@ -96,7 +96,8 @@ class DetectorSettings:
 def choose_detector(settings: DetectorSettings) -> DetectorSettings:
     """Settles what is open: "auto" becomes dlib where it is installed, else MediaPipe; the model gets a path.
 
-    MediaPipe's model is fetched where it is not in the cache yet; nothing else asks the network.
+    MediaPipe's model is fetched where it is not in the cache yet and MediaPipe was asked for by name; nothing
+    else asks the network.
 
     Raises:
         MissingExtra: what is needed is not installed.
@@ -113,8 +114,14 @@ def choose_detector(settings: DetectorSettings) -> DetectorSettings:
     if kind == "dlib":
         model = model or _find_predictor()
     elif kind == "mediapipe":
-        from moodreel.faces.mediapipe import fetch_model
+        from moodreel.faces.mediapipe import fetch_model, find_model
 
+        if settings.kind == "auto":
+            model = model or find_model()
+            if model is None:
+                raise BundleError(
+                    "the MediaPipe model is not in the cache: --detector mediapipe fetches it, 3.8 MB"
+                )
         model = model or fetch_model()
     return replace(settings, kind=kind, model=model)
 

@@ -154,6 +154,23 @@ def cache_folder() -> Path:
     return Path(base) / "moodreel"
 
 
+def find_model(url: str = MODEL_URL, sha256: str = MODEL_SHA256, folder: Path | None = None) -> Path | None:
+    """The Face Landmarker bundle in the cache; None where it is not there, or broken.
+
+    Args:
+        url, sha256, folder: as of :func:`fetch_model`.
+    """
+    path = _name_model(url, sha256, folder)
+    with suppress(OSError):
+        if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            return path
+    return None
+
+
+def _name_model(url: str, sha256: str, folder: Path | None) -> Path:
+    return (cache_folder() if folder is None else folder) / f"{sha256[:12]}-{url.rpartition('/')[2]}"
+
+
 def fetch_model(url: str = MODEL_URL, sha256: str = MODEL_SHA256, folder: Path | None = None) -> Path:
     """The Face Landmarker bundle (Apache-2.0, 3.8 MB), fetched where it is not in the cache yet.
 
@@ -169,11 +186,10 @@ def fetch_model(url: str = MODEL_URL, sha256: str = MODEL_SHA256, folder: Path |
     Raises:
         BundleError: it could not be fetched or kept, or it is another file than expected.
     """
-    folder = cache_folder() if folder is None else folder
-    path = folder / f"{sha256[:12]}-{url.rpartition('/')[2]}"
-    with suppress(OSError):
-        if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
-            return path
+    if (kept := find_model(url, sha256, folder)) is not None:
+        return kept
+    path = _name_model(url, sha256, folder)
+    folder = path.parent
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             content = answer.read()

@@ -18,11 +18,13 @@ import numpy as np
 from moodreel.errors import DataError, require
 from moodreel.labels.agreement import Agreement, RaterSpread, find_variance
 from moodreel.labels.rows import (
+    MOST,
     BadRow,
     Records,
     format_rows,
     is_utf8,
     mark_text,
+    parse_number,
     read_bytes,
     read_header,
     shorten,
@@ -189,13 +191,14 @@ def _read_ratings(path: Path, data: bytes, header: list[str]) -> RatingFile:
         rater, emotion, value = (
             cells[rater_at].strip(),
             cells[emotion_at].strip(),
-            _parse(cells[intensity_at]),
+            parse_number(cells[intensity_at]),
         )
         if not rater or not emotion:
             bad.append(BadRow(line, f"{'emotion' if rater else 'rater'} is empty"))
             continue
         if value is None:
-            bad.append(BadRow(line, f"intensity = {shorten(cells[intensity_at])}: expected a number"))
+            got = shorten(cells[intensity_at])
+            bad.append(BadRow(line, f"intensity = {got}: expected a number from {-MOST:g} to {MOST:g}"))
             continue
         placed = rows.place(cells)
         if isinstance(placed, str):
@@ -287,16 +290,8 @@ def _list_rows(data: bytes, width: int, bad: list[BadRow]) -> Iterator[tuple[int
             yield line, cells
 
 
-def _parse(cell: str) -> float | None:
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and "_" not in cell else None
-
-
 def _parse_count(cell: str) -> int | None:
-    value = _parse(cell)
+    value = parse_number(cell)
     return int(value) if value is not None and value.is_integer() and 0 <= value < 1e9 else None
 
 

@@ -11,6 +11,9 @@ from typing import IO
 
 from moodreel.errors import DataError
 
+MOST = 1e15
+"""Largest number of a label file, either way: squares and sums of such stay finite."""
+
 
 @dataclass(frozen=True)
 class BadRow:
@@ -23,6 +26,15 @@ class BadRow:
 
     line: int
     reason: str
+
+
+def parse_number(cell: str) -> float | None:
+    """The number in a cell; None where it is none, or beyond :data:`MOST`."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if abs(value) <= MOST and "_" not in cell else None  # NaN is not
 
 
 def read_bytes(path: Path, what: str) -> bytes:

@@ -14,7 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from moodreel.errors import DataError, require
-from moodreel.labels.rows import BadRow, Records, is_utf8, read_bytes, read_header, shorten
+from moodreel.labels.rows import (
+    MOST,
+    BadRow,
+    Records,
+    is_utf8,
+    parse_number,
+    read_bytes,
+    read_header,
+    shorten,
+)
 from moodreel.types import BoolArray, FloatArray
 
 TIMES = ("time_s", "timestamp")
@@ -174,14 +183,15 @@ def _add_row(cells: list[str], columns: _Columns) -> str | None:
         return "not UTF-8"
     time = _parse(cells[columns.time])
     if time is None or math.isnan(time):
-        return f"time = {shorten(cells[columns.time])}: expected seconds"
+        return f"time = {shorten(cells[columns.time])}: expected seconds, at most {MOST:g}"
     if columns.times and time <= columns.times[-1]:
         return f"time = {time:g}: not after the row before it, {columns.times[-1]:g}"
     row = []
     for place, name in zip(columns.places, columns.names, strict=True):
         value = _parse(cells[place])
         if value is None:
-            return f"{shorten(name)} = {shorten(cells[place])}: expected a number, or nothing"
+            told = f"a number from {-MOST:g} to {MOST:g}, or nothing"
+            return f"{shorten(name)} = {shorten(cells[place])}: expected {told}"
         row.append(value)
     columns.times.append(time)
     columns.rows.append(row)
@@ -193,11 +203,7 @@ def _parse(cell: str) -> float | None:
     cell = cell.strip()
     if cell.lower() in ("", "nan", "na"):
         return math.nan
-    try:
-        value = float(cell)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and "_" not in cell else None
+    return parse_number(cell)
 
 
 def make_clock(traces: Traces, clock: Clock = Clock()) -> FloatArray:

@@ -97,10 +97,11 @@ class Stopwatch:
     Args:
         source: for messages.
         limits: :attr:`Limits.seconds` is what it may take.
+        runs_on: whether it runs all the time: then what is done with the pictures counts, too.
     """
 
-    def __init__(self, source: str, limits: Limits) -> None:
-        self._source, self._most = source, limits.seconds
+    def __init__(self, source: str, limits: Limits, runs_on: bool = False) -> None:
+        self._source, self._most, self._runs_on = source, limits.seconds, runs_on
         self._spent = 0.0
         self._since: float | None = time.monotonic()
 
@@ -110,10 +111,14 @@ class Stopwatch:
             self._since = time.monotonic()
 
     def stop(self) -> None:
-        """Stands still."""
-        if self._since is not None:
+        """Stands still, unless it runs on."""
+        if self._since is not None and not self._runs_on:
             self._spent += time.monotonic() - self._since
             self._since = None
+
+    def restart(self) -> None:
+        """Begins anew, and runs."""
+        self._spent, self._since = 0.0, time.monotonic()
 
     def check(self) -> None:
         """Raises LimitExceeded when the time is used up."""
@@ -124,7 +129,7 @@ class Stopwatch:
 
 def tell_overtime(seconds: float) -> str:
     """Why an input that took too long was given up."""
-    return f"decoding it takes longer than the limit of {seconds:g} s (seconds)"
+    return f"reading it takes longer than the limit of {seconds:g} s (seconds)"
 
 
 class Media(ABC):
@@ -202,6 +207,10 @@ class Media(ABC):
             if found is None:
                 return
             yield found
+
+    def time_by(self, watch: Stopwatch) -> None:
+        """Lets another watch count the time from now on."""
+        self._watch = watch
 
     def _check_time(self) -> None:
         """Raises LimitExceeded when decoding has taken too long."""

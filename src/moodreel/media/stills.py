@@ -194,24 +194,43 @@ class _AnimationMedia(Media):
                 raise CorruptMedia(source, f"the {kind.upper()} states two sizes")
 
     def _read(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
+        starts = self._starts(indices)
+        if not starts:
+            yield from self._decode(self._data, 0, indices, mode)
+            return
+        # A WebP as several shorter ones, each from a frame that replaces all before it: libwebp composites
+        # each as it would the whole, so that the pixels are the same.
+        for start in sorted(set(starts.values())):
+            members = [index for index in indices if starts[index] == start]
+            yield from self._decode(
+                _cut_webp(self._data, self._parts, start, members[-1]), start, members, mode
+            )
+
+    def _decode(
+        self, data: bytes, start: int, indices: list[int], mode: Mode
+    ) -> Iterator[tuple[int, UInt8Array]]:
+        """Decodes frames front to back.
+
+        Args:
+            data: the file, or a part of it that is one.
+            start: the frame that is its first.
+            indices, mode: as in :meth:`Media.read`.
+        """
         if not indices:
             return
         name = self._kind.upper()
-        if self._starts(indices):
-            yield from self._read_parts(indices, mode)
-            return
         with guard(self.source, f"decoding the {name}"):
-            image = _plugin(self._kind, self._data)
-        reached = 0
+            image = _plugin(self._kind, data)
+        reached = start
         with image:
             for index in indices:
                 with guard(self.source, f"decoding frame {index} of the {name}"):
                     # Pillow decodes all that lies between; in steps, so that the clock is looked at.
                     for step in range(reached + FRAMES_PER_CHECK, index, FRAMES_PER_CHECK):
-                        image.seek(step + self._skip)
+                        image.seek(step - start + self._skip)
                         image.load()
                         self._check_time()
-                    image.seek(index + self._skip)
+                    image.seek(index - start + self._skip)
                     reached = index
                     frame = convert(to_array(image), mode)
                 yield index, frame
@@ -228,20 +247,6 @@ class _AnimationMedia(Media):
         before = [-1, *indices[:-1]]
         skipped = sum(max(0, chosen[b] - a - 1) for a, b in zip(before, indices, strict=True))
         return chosen if skipped else {}
-
-    def _read_parts(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
-        """Decodes a WebP as several shorter ones, each from a frame that replaces all before it.
-
-        libwebp composites each as it would the whole, so that the pixels are the same.
-        """
-        starts = self._starts(indices)
-        for start in sorted(set(starts.values())):
-            members = [index for index in indices if starts[index] == start]
-            data = _cut_webp(self._data, self._parts, start, members[-1])
-            part = _AnimationMedia.__new__(_AnimationMedia)
-            part.__dict__.update(self.__dict__, _data=data, _parts=[])
-            for index, frame in part._read([index - start for index in members], mode):
-                yield index + start, frame
 
 
 class WebPFrame(NamedTuple):

@@ -8,9 +8,10 @@ import multiprocessing
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing.util import Finalize
@@ -21,10 +22,15 @@ from moodreel.errors import MoodreelError, SettingsError
 from moodreel.faces.detect import Detector, DetectorSettings, choose_detector, open_detector
 from moodreel.faces.openpose import format_faces
 from moodreel.faces.track import DEFAULT, TrackSettings, find_faces
-from moodreel.media import Limits, open_media
+from moodreel.media import Limits, Media, open_media
+from moodreel.media.base import NoDecoderError
+from moodreel.media.pool import DecoderPool
 from moodreel.runtime.files import replace_file
 
 _Job: TypeAlias = tuple[str, Path]
+
+CRASHED = "looking for faces in it crashed the process that did"
+"""Why there is no file of a clip that a detector did not survive."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,11 @@ def write_keypoints(
     tracking: TrackSettings = DEFAULT,
     workers: int = 1,
     limits: Limits | None = None,
+    isolate: bool = False,
 ) -> Generator[KeypointRow, None, None]:
     """Finds the faces of clips and writes a file a clip. A clip that cannot be read is a row with the reason.
+
+    So is one that a detector crashes on, where there are several processes.
 
     Args:
         paths: inputs.
@@ -81,6 +90,8 @@ def write_keypoints(
         tracking: how faces are joined along time.
         workers: processes, each with a detector of its own; 1 works in this one.
         limits: of each input; None for the defaults.
+        isolate: whether files are decoded in processes of their own, one for each worker: a decoder that
+            crashes, hangs or takes all memory then costs a row.
 
     Returns:
         An iterator over the rows, in the order of the inputs.
@@ -89,6 +100,7 @@ def write_keypoints(
         MissingExtra: the detector is not installed.
         BundleError: its model is not there, or wrong.
         SettingsError: fps or workers are not allowed.
+        NoDecoderError: while iterating, with ``isolate``: no process can be started.
     """
     if workers < 1:
         raise SettingsError("workers", workers, "at least 1")
@@ -98,11 +110,12 @@ def write_keypoints(
     jobs = [(path, out / name) for path, name in zip(paths, name_files(paths), strict=True)]
     workers = min(workers, len(jobs))
     stack = ExitStack()
+    bounds = limits or Limits()
     own = stack.enter_context(open_detector(chosen))
     if workers <= 1:
-        return _write_all(jobs, own, stack, fps, tracking, limits)
+        return _write_all(jobs, own, stack, fps, tracking, bounds, isolate)
     stack.close()  # it was opened all the same: what is wrong with it is said here, not by a broken pool
-    work = partial(_write_there, settings=chosen, fps=fps, tracking=tracking, limits=limits)
+    work = partial(_write_there, settings=chosen, fps=fps, tracking=tracking, limits=bounds, isolate=isolate)
     return _share(jobs, work, workers)
 
 
@@ -112,21 +125,64 @@ def _write_all(
     stack: ExitStack,
     fps: float | None,
     tracking: TrackSettings,
-    limits: Limits | None,
+    limits: Limits,
+    isolate: bool,
 ) -> Generator[KeypointRow, None, None]:
     with stack:
+        decoders = stack.enter_context(DecoderPool(limits, 1)) if isolate else None
         for job in jobs:
-            yield _write(job, detector, fps, tracking, limits)
+            yield _write(job, detector, fps, tracking, limits, decoders)
 
 
 def _share(
     jobs: Sequence[_Job], work: Callable[[_Job], KeypointRow], workers: int
 ) -> Generator[KeypointRow, None, None]:
+    """The rows of all jobs, in order, by several processes; a job that ends its process costs its row."""
+    rows: dict[int, KeypointRow] = {}  # done before those in front of them
+    given = 0
+    while given < len(jobs):
+        left = [k for k in range(given, len(jobs)) if k not in rows]
+        with _open_workers(min(workers, len(left))) as pool:
+            futures: dict[int, Future[KeypointRow]] = {}
+            try:
+                for k in left:
+                    futures[k] = pool.submit(work, jobs[k])
+            except BrokenProcessPool:  # already
+                pass
+            for k, future in futures.items():
+                try:
+                    rows[k] = future.result()
+                except BrokenProcessPool:  # those behind it may be done
+                    continue
+                while given in rows:
+                    yield rows.pop(given)
+                    given += 1
+        # Where a process died, nobody knows at which job; those that were being done are the first left.
+        for k in [k for k in left if k >= given and k not in rows][: 2 * workers]:
+            rows[k] = _try_alone(jobs[k], work)
+            if rows[k].error == CRASHED:
+                break
+        while given in rows:
+            yield rows.pop(given)
+            given += 1
+
+
+def _try_alone(job: _Job, work: Callable[[_Job], KeypointRow]) -> KeypointRow:
+    """A job in a process of its own."""
+    with _open_workers(1) as pool:
+        try:
+            return pool.submit(work, job).result()
+        except BrokenProcessPool:
+            return KeypointRow(job[0], CRASHED)
+
+
+@contextmanager
+def _open_workers(workers: int) -> Iterator[ProcessPoolExecutor]:
     # Spawned: detectors have threads, which do not survive a fork.
     others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _end_on_interrupts)
     try:
-        yield from pool.map(work, jobs)
+        yield pool
     except BaseException:  # nobody waits for the clips that are being looked at
         for process in multiprocessing.active_children():
             if process not in others:
@@ -141,33 +197,59 @@ def _end_on_interrupts() -> None:
 
 
 @lru_cache(maxsize=1)
-def _open_once(settings: DetectorSettings) -> Detector:
+def _open_once(
+    settings: DetectorSettings, limits: Limits, isolate: bool
+) -> tuple[Detector, DecoderPool | None]:
     stack = ExitStack()
     detector = stack.enter_context(open_detector(settings))
+    decoders = stack.enter_context(DecoderPool(limits, 1)) if isolate else None
     Finalize(None, stack.close, exitpriority=1)  # when the worker ends, before its threads do
-    return detector
+    return detector, decoders
 
 
 def _write_there(
-    job: _Job, settings: DetectorSettings, fps: float | None, tracking: TrackSettings, limits: Limits | None
+    job: _Job,
+    settings: DetectorSettings,
+    fps: float | None,
+    tracking: TrackSettings,
+    limits: Limits,
+    isolate: bool,
 ) -> KeypointRow:
     """As :func:`_write`, in a worker."""
-    return _write(job, _open_once(settings), fps, tracking, limits)
+    detector, decoders = _open_once(settings, limits, isolate)
+    return _write(job, detector, fps, tracking, limits, decoders)
 
 
 def _write(
-    job: _Job, detector: Detector, fps: float | None, tracking: TrackSettings, limits: Limits | None
+    job: _Job,
+    detector: Detector,
+    fps: float | None,
+    tracking: TrackSettings,
+    limits: Limits,
+    decoders: DecoderPool | None,
 ) -> KeypointRow:
     source, file = job
     try:
-        clip = find_faces(open_media(source, limits or Limits()), detector, fps, tracking)
+        with _opened(source, limits, decoders) as media:
+            clip = find_faces(media, detector, fps, tracking)
         with replace_file(file) as stream:
             stream.write(format_faces(clip))
+    except NoDecoderError:  # no fault of the clip
+        raise
     except (MoodreelError, OSError) as error:
         return KeypointRow(source, " ".join(str(getattr(error, "reason", error)).split()))
     except Exception as error:  # one clip among thousands, which a detector chokes on, must not end the run
         return KeypointRow(source, " ".join(f"{type(error).__name__}: {error}".split()))
     return KeypointRow(source, None, file, len(clip.frames), clip.found, len(clip.tracks))
+
+
+@contextmanager
+def _opened(source: str, limits: Limits, decoders: DecoderPool | None) -> Iterator[Media]:
+    if decoders is None:
+        yield open_media(source, limits)
+    else:
+        with decoders.opened(source) as media:
+            yield media
 
 
 def _digest(path: str) -> str:

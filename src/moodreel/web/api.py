@@ -199,9 +199,9 @@ def make_api(kitchen: Kitchen) -> APIRouter:
             if len(form.files) != 1:
                 raise Problem(422, "no_files", 'expected one file in the field "files"')
             upload = form.files[0]
-            watch = watches.add(Watch(kitchen.settings.seconds))
+            watch = watches.add(Watch())
             media = await _open(kitchen, upload, watch)
-            work = lambda: _draw_overlay(media, served, watch)  # noqa: E731
+            work = lambda: _draw_overlay(media, served)  # noqa: E731
             content = await run(kitchen.pool, work, is_long(media, served.info.system))
             name = name_overlay(upload.name, "gif")
         shown = name.encode("ascii", "replace").decode().replace('"', "").replace("?", "_")
@@ -296,12 +296,12 @@ async def _read_upload(
 async def _read_in_turn(
     kitchen: Kitchen, upload: Upload, chosen: list[Served], watches: Watches
 ) -> list[Result] | MoodreelError:
-    watch = watches.add(Watch(kitchen.settings.seconds))
+    watch = watches.add(Watch())
     try:
         media = await _open(kitchen, upload, watch)
         results = []
         for served in chosen:
-            work = partial(served.read, media, watch)
+            work = partial(served.read, media)
             results.append(await run(kitchen.pool, work, is_long(media, served.info.system)))
         return results
     except MoodreelError as error:
@@ -312,11 +312,11 @@ async def _read_in_turn(
         raise explain_error(error) from error
 
 
-def _draw_overlay(media: WatchedMedia, served: Served, watch: Watch) -> bytes:
-    result = served.read(media, watch)
+def _draw_overlay(media: WatchedMedia, served: Served) -> bytes:
+    result = served.read(media)
     if not result.ok:
         raise Problem(500, "failed", result.error or "the model failed")
-    watch.start()
+    media.begin()
     with tempfile.TemporaryDirectory(prefix="moodreel-overlay-") as folder:
         path = Path(folder) / "overlay.gif"
         write_overlay(result, path, media)

@@ -37,7 +37,7 @@ SEARCHERS, WAITING_SEARCHES = 3, 256
 VOTE_THREADS = 2
 
 THUMB_SECONDS = 20.0
-"""That a thumbnail may take."""
+"""That reading a clip of the library for a picture may take."""
 
 SWEEP_SECONDS = 15.0
 """How often results that nobody asks for are looked for."""
@@ -110,7 +110,7 @@ def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
     app.add_exception_handler(Exception, answer)
     app.include_router(make_api(kitchen))
     app.include_router(make_pages(pages, kitchen, gate))
-    app.include_router(make_library_routes(library, pages, searchers, THUMB_SECONDS))
+    app.include_router(make_library_routes(library, pages, searchers))
     app.include_router(make_vote_routes(booth, pages, gate))
     app.mount("/static", Static(directory=HERE / "static"))
     app.state.kitchen = kitchen
@@ -123,7 +123,8 @@ def _find_shelf(settings: WebSettings) -> Shelf | None:
     root = settings.media
     if root is None and settings.table is not None:
         root = settings.table.resolve().parent
-    return None if root is None else Shelf(root, Limits())  # our own files: any that predict reads
+    # our own files: any that predict reads
+    return None if root is None else Shelf(root, Limits(seconds=THUMB_SECONDS))
 
 
 def _open_library(settings: WebSettings, shelf: Shelf | None) -> Library | None:
@@ -148,7 +149,7 @@ def _open_booth(
     )
     store = VoteStore(settings.votes)
     store.offer(items, settings.emotions)
-    return Booth(store, shelf, Pool(VOTE_THREADS, WAITING_SEARCHES), painters, THUMB_SECONDS)
+    return Booth(store, shelf, Pool(VOTE_THREADS, WAITING_SEARCHES), painters)
 
 
 def _name_problem(error: Exception) -> Problem:

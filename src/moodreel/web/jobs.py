@@ -131,7 +131,7 @@ class Jobs:
         self.sweep()
         if sum(not job.is_over for job in self._jobs.values()) >= MOST_JOBS:
             raise busy(f"{MOST_JOBS} clips are being read or wait for it")
-        watch = Watch(self._settings.seconds)
+        watch = Watch()
         job = Job(secrets.token_urlsafe(16), models, upload, watch, is_drawn)
         self._jobs[job.id] = job
         task = asyncio.create_task(self._run(job))
@@ -209,12 +209,12 @@ class Jobs:
         job.state = "working"
         return media
 
-    def _draw(self, job: Job, media: Media, plan: Plan) -> None:
-        job.watch.start()
+    def _draw(self, job: Job, media: WatchedMedia, plan: Plan) -> None:
+        media.begin()
         job.frames, job.preview = draw_preview(media, plan)
 
-    def _read(self, job: Job, media: Media, plan: Plan, served: Served) -> bytes:
-        result = try_read(served, media, job.watch)
+    def _read(self, job: Job, media: WatchedMedia, plan: Plan, served: Served) -> bytes:
+        result = try_read(served, media)
         told = {
             **describe(result, served.info),
             "frame_boxes": list_boxes(result, media, plan) if result.ok else None,

@@ -25,14 +25,13 @@ MOST_ROWS = 500
 Text = Annotated[str | None, Query(max_length=4000)]
 
 
-def make_library_routes(library: Library | None, pages: Pages, pool: Pool, seconds: float) -> APIRouter:
+def make_library_routes(library: Library | None, pages: Pages, pool: Pool) -> APIRouter:
     """The routes.
 
     Args:
         library: None where no table was given: the page then says how to.
         pages: makes pages.
         pool: searches are its short work, thumbnails its long.
-        seconds: that a thumbnail may take.
     """
     router = APIRouter(tags=["library"])
 
@@ -112,20 +111,18 @@ def make_library_routes(library: Library | None, pages: Pages, pool: Pool, secon
         responses={200: {"content": {"image/webp": {}}}},
     )
     async def send_thumb(request: Request, row: int, still: bool = False) -> Response:
-        return await send_picture(request, pool, seconds, lambda watch: library.draw_thumb(row, watch, still))
+        return await send_picture(request, pool, lambda watch: library.draw_thumb(row, watch, still))
 
     return router
 
 
-async def send_picture(
-    request: Request, pool: Pool, seconds: float, draw: Callable[[Watch], bytes]
-) -> Response:
+async def send_picture(request: Request, pool: Pool, draw: Callable[[Watch], bytes]) -> Response:
     """A picture that is drawn when there is time, unless nobody waits for it any more.
 
     Its address must change with what it shows: a browser keeps it for a day.
     """
     async with stop_when_gone(request) as watches:
-        watch = watches.add(Watch(seconds))
+        watch = watches.add(Watch())
         try:
             content = await run(pool, lambda: draw(watch), True)
         except LimitExceeded as error:

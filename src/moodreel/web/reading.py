@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +12,7 @@ import numpy as np
 
 from moodreel.errors import LimitExceeded, MediaError, MoodreelError
 from moodreel.media import Limits, Media, open_media
-from moodreel.media.base import Mode
+from moodreel.media.base import Mode, Stopwatch
 from moodreel.report.overlay import Plan
 from moodreel.report.scene import place_boxes
 from moodreel.runtime.recognizer import Recognizer
@@ -37,21 +36,11 @@ FOLLOWS_FACES = frozenset({"caca-rnn", "sta"})
 
 
 class Watch:
-    """Follows work on a clip: its progress, and when it must end.
+    """Follows work on a clip: its progress, and whether anyone waits for it."""
 
-    Args:
-        seconds: it may take, from :meth:`start`.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._end = float("inf")
+    def __init__(self) -> None:
         self._is_cancelled = threading.Event()
         self.progress = 0.0
-
-    def start(self) -> None:
-        """Begins anew: nothing is done, all the time is left."""
-        self.progress, self._end = 0.0, time.monotonic() + self._seconds
 
     def cancel(self) -> None:
         """Ends the work at its next picture."""
@@ -66,27 +55,35 @@ class Watch:
         """Takes note of progress.
 
         Raises:
-            LimitExceeded: the time is up, or nobody waits any more.
+            LimitExceeded: nobody waits any more.
         """
         self.progress = share
         if self.is_cancelled:
             raise LimitExceeded(source, "given up: nobody waits for it any more")
-        if time.monotonic() > self._end:
-            raise LimitExceeded(source, f"took longer than {self._seconds:g} s (seconds)")
 
 
 class WatchedMedia(Media):
     """An opened clip whose reading is watched.
 
+    What is done with its pictures counts as time, too, so that a model that takes long is given up.
+
     Args:
-        media: opened.
+        media: opened; its time is counted here from now on.
         name: to be shown.
-        watch: is told of each picture.
+        limits: ``seconds`` is what it may take, from :meth:`begin`.
+        work: is told of each picture.
     """
 
-    def __init__(self, media: Media, name: str, watch: Watch) -> None:
-        super().__init__(name, media.timeline, media.width, media.height)
-        self._media, self._progress = media, watch  # the base's own watch is of the media inside
+    def __init__(self, media: Media, name: str, limits: Limits, work: Watch) -> None:
+        clock = Stopwatch(name, limits, runs_on=True)
+        super().__init__(name, media.timeline, media.width, media.height, clock)
+        media.time_by(clock)
+        self._media, self._clock, self.work = media, clock, work
+
+    def begin(self) -> None:
+        """Begins a piece of work: nothing is done, all the time is left."""
+        self.work.progress = 0.0
+        self._clock.restart()
 
     def _read(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
         return self._follow(self._media.read(indices, mode))
@@ -97,7 +94,7 @@ class WatchedMedia(Media):
     def _follow(self, frames: Iterator[tuple[int, UInt8Array]]) -> Iterator[tuple[int, UInt8Array]]:
         try:
             for index, frame in frames:
-                self._progress.step(self.source, index / len(self))
+                self.work.step(self.source, index / len(self))
                 yield index, frame
         except MediaError as error:
             raise _rename(error, self._media.source, self.source) from None
@@ -109,10 +106,9 @@ def open_upload(upload: Upload, limits: Limits, watch: Watch) -> WatchedMedia:
     Raises:
         MediaError: it cannot be read, or nobody waits any more; the message has the client's name for it.
     """
-    watch.start()
     watch.step(upload.name, 0.0)  # whoever sent it may have gone while it waited
     try:
-        return WatchedMedia(open_media(upload.path, limits), upload.name, watch)
+        return WatchedMedia(open_media(upload.path, limits), upload.name, limits, watch)
     except MediaError as error:
         raise _rename(error, str(upload.path), upload.name) from None
 
@@ -155,7 +151,7 @@ class Served:
     def _recognizer(self) -> Recognizer:
         return self.open()
 
-    def read(self, media: Media, watch: Watch) -> Result:
+    def read(self, media: WatchedMedia) -> Result:
         """Reads a clip, with its scores along time.
 
         Raises:
@@ -166,16 +162,16 @@ class Served:
             raise Problem(503, "model_unavailable", self.problem)
         with self._lock:  # once, not by two threads at a time
             recognizer = self._recognizer
-        watch.start()
+        media.begin()
         result = recognizer(media, per_frame=True)
-        watch.progress = 1.0
+        media.work.progress = 1.0
         return replace(result, source=media.source)
 
 
-def try_read(served: Served, media: Media, watch: Watch) -> Result:
+def try_read(served: Served, media: WatchedMedia) -> Result:
     """As :meth:`Served.read`, but a clip that cannot be read is a Result with ``error`` set."""
     try:
-        return served.read(media, watch)
+        return served.read(media)
     except MoodreelError as error:
         return fail(served.info, media.source, error)
 

@@ -117,7 +117,7 @@ class WebSettings:
     @property
     def limits(self) -> Limits:
         """What may be decoded."""
-        return Limits(self.file_bytes, self.canvas_pixels, self.frames, self.decoded_bytes)
+        return Limits(self.file_bytes, self.canvas_pixels, self.frames, self.decoded_bytes, self.seconds)
 
     @property
     def request_bytes(self) -> int:

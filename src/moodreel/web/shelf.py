@@ -88,7 +88,6 @@ class Shelf:
                 return kept
         if watch.is_cancelled:  # scrolled past while it waited
             raise LimitExceeded(file.name, "given up: nobody waits for it any more")
-        watch.start()
         drawn = self._draw(file, settings, watch, is_still)
         with self._lock:
             if key not in self._drawn:
@@ -100,7 +99,7 @@ class Shelf:
 
     def _draw(self, file: Path, settings: OverlaySettings, watch: Watch, is_still: bool) -> bytes:
         try:
-            media = WatchedMedia(open_media(file, self._limits), file.name, watch)
+            media = WatchedMedia(open_media(file, self._limits), file.name, self._limits, watch)
         except MediaError as error:
             raise type(error)(file.name, error.reason.replace(str(file), file.name)) from None
         plan = plan_frames(media, settings, SHORTEST)

@@ -42,14 +42,12 @@ class Booth:
         shelf: of the clips.
         pool: asks the store.
         painters: draw the clips.
-        seconds: that a picture may take.
     """
 
     store: VoteStore
     shelf: Shelf
     pool: Pool
     painters: Pool
-    seconds: float
 
 
 class Cast(BaseModel):
@@ -144,7 +142,7 @@ def make_vote_routes(booth: Booth | None, pages: Pages, gate: Gate) -> APIRouter
     async def send_clip(request: Request, item: Name, small: bool = False, still: bool = False) -> Response:
         size = SMALL if small else LARGE
         draw = lambda watch: booth.shelf.draw(item, size, watch, still)  # noqa: E731
-        return await send_picture(request, booth.painters, booth.seconds, draw)
+        return await send_picture(request, booth.painters, draw)
 
     return router
 

@@ -143,7 +143,7 @@ def import_gifgif(
         folder = out / "keypoints"
         folder.mkdir(parents=True, exist_ok=True)
         settings = DetectorSettings(kind="openpose", files=openpose)
-        written = write_keypoints([str(files[name]) for name in chosen], folder, settings)
+        written = write_keypoints([str(files[name]) for name in chosen], folder, settings, isolate=True)
         for name, result in zip(chosen, written, strict=True):
             if result.file is None:
                 problems.append(f"{files[name]}: no keypoints: {result.error}")
