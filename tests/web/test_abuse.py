@@ -193,11 +193,55 @@ def test_work_ends_when_its_client_has_gone(tmp_path):
     good = draw_clip(tmp_path / "good.gif", RED).read_bytes()
     with run_server(models, workers=1) as port:
         # one that is being read, and one that waits behind it; both clients leave
-        for _ in range(2):
-            with pytest.raises(TimeoutError):
-                post(port, green, timeout=0.7)
+        first = threading.Thread(target=lambda: outlast(post, port, green, timeout=1.5))
+        first.start()
+        while engines["kavan"].calls == 0:
+            time.sleep(0.01)
+        outlast(post, port, green, timeout=0.7)
+        first.join()
         assert engines["kavan"].calls == 1
         time.sleep(1)  # for the server to see that they have gone
         engines["kavan"].gate.set()
         assert post(port, good)[0] == 200
         assert engines["kavan"].calls == 2  # the second of them was never read
+
+
+def outlast(run, *arguments, timeout):
+    """Runs what nobody answers in time."""
+    with pytest.raises(TimeoutError):
+        run(*arguments, timeout=timeout)
+
+
+CRASHES = """
+import ctypes, sys
+sys.path[:] = sys.argv[1:]
+from moodreel.media import worker
+real = worker.open_media
+def crash(source, limits):
+    with open(source, "rb") as file:
+        if b"CRASH" in file.read():
+            ctypes.string_at(0)
+    return real(source, limits)
+worker.open_media = crash
+worker.main()
+"""
+"""For moodreel.media.pool.START: no file is known that crashes a real decoder."""
+
+
+def test_a_crash_in_a_decoder_costs_its_request_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("moodreel.media.pool.START", CRASHES)
+    good = draw_clip(tmp_path / "good.gif", RED, GREEN)
+    bad = tmp_path / "bad.gif"
+    bad.write_bytes(good.read_bytes() + b"CRASH")
+    with run_server(media=tmp_path, votes=str(tmp_path / "votes.sqlite"), workers=1) as port:
+        for _ in range(3):
+            status, told = post(port, bad.read_bytes())
+            assert (status, told["error"]) == (422, "corrupt_media")
+            assert told["reason"] == "the decoder crashed: signal SIGSEGV"
+            status, told = post(port, good.read_bytes())
+            assert (status, told["results"][0]["status"]) == (200, "ok")
+        for name, expected in (("bad.gif", 422), ("good.gif", 200), ("bad.gif", 422), ("good.gif", 200)):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection.request("GET", f"/api/votes/picture?item={name}")
+            assert connection.getresponse().status == expected
+            connection.close()

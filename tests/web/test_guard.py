@@ -193,12 +193,12 @@ def test_tokens_cannot_be_guessed_at_will(guarded):
 
 
 def test_a_client_that_asks_too_much_must_wait(upload):
-    with open_client(rate=60, burst=3) as client:
+    with open_client(rate=1, burst=3) as client:
         codes = [client.post("/api/predict", files=upload).status_code for _ in range(4)]
         assert codes == [200, 200, 200, 429]
         refused = client.post("/api/predict", files=upload)
         assert refused.json()["error"] == "rate"
-        assert int(refused.headers["retry-after"]) in (1, 2)
+        assert 30 < int(refused.headers["retry-after"]) <= 61  # one a minute
         assert client.get("/").status_code == 200
 
 

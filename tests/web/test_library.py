@@ -9,6 +9,7 @@ import pytest
 from moodreel.emotions import GIFGIF_17
 from moodreel.errors import SettingsError
 from moodreel.media import Limits
+from moodreel.media.pool import DecoderPool
 from moodreel.runtime.table import list_columns, open_table
 from moodreel.web.library import tell_positions
 from moodreel.web.problems import Problem
@@ -186,11 +187,11 @@ def test_a_path_that_comes_back_in_is_inside(client):
 @pytest.mark.parametrize("path", ["", ".", "..", "\0", "x" * 5000, "/", "/etc/passwd", "~", "clips"])
 def test_strange_paths_lead_nowhere(root, path):
     with pytest.raises(Problem):
-        Shelf(root, Limits()).locate(path)
+        Shelf(root, DecoderPool(Limits(), 1, at_once=False)).locate(path)
 
 
 def test_paths_are_tried_from_three_places(root, tmp_path, monkeypatch):
-    shelf = Shelf(root, Limits())
+    shelf = Shelf(root, DecoderPool(Limits(), 1, at_once=False))
     joy = root / "joy.gif"
     assert shelf.locate("joy.gif") == shelf.locate("clips/joy.gif") == shelf.locate(str(joy)) == joy
     (tmp_path / "work" / "deep").mkdir(parents=True)
@@ -201,7 +202,7 @@ def test_paths_are_tried_from_three_places(root, tmp_path, monkeypatch):
 def test_drawings_are_kept_within_bounds(root, monkeypatch):
     import moodreel.web.shelf as module
 
-    shelf = Shelf(root, Limits())
+    shelf = Shelf(root, DecoderPool(Limits(), 1, at_once=False))
     drawn = []
     monkeypatch.setattr(shelf, "_draw", lambda file, *_: drawn.append(file.name) or bytes(100))
     monkeypatch.setattr(module, "KEPT_BYTES", 250)

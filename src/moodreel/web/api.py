@@ -14,6 +14,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from moodreel.errors import MoodreelError
+from moodreel.media.pool import DecoderPool
 from moodreel.report.overlay import name_overlay, write_overlay
 from moodreel.runtime.table import SCHEMA_VERSION
 from moodreel.types import Result
@@ -29,7 +30,7 @@ from moodreel.web.reading import (
     describe,
     fail,
     is_long,
-    open_upload,
+    open_clip,
 )
 from moodreel.web.requests import Watches, stop_when_gone
 from moodreel.web.settings import WebSettings
@@ -114,6 +115,7 @@ class Kitchen:
         settings: limits.
         models: name -> model, the default first.
         pool: threads that read clips.
+        decoders: processes that decode them, one a thread.
         intake: takes uploads in.
         jobs: of the page Look.
     """
@@ -121,6 +123,7 @@ class Kitchen:
     settings: WebSettings
     models: Mapping[str, Served]
     pool: Pool
+    decoders: DecoderPool
     intake: Intake
     jobs: Jobs
 
@@ -281,8 +284,8 @@ def tell_model(served: Served) -> dict[str, Any]:
 
 
 async def _open(kitchen: Kitchen, upload: Upload, watch: Watch) -> WatchedMedia:
-    limits = kitchen.settings.limits
-    return await run(kitchen.pool, lambda: open_upload(upload, limits, watch), upload.size > LARGE_BYTES)
+    work = partial(open_clip, upload.path, upload.name, kitchen.decoders, watch)
+    return await run(kitchen.pool, work, upload.size > LARGE_BYTES)
 
 
 async def _read_upload(

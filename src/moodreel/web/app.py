@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from moodreel.errors import MoodreelError, require
 from moodreel.media import Limits
+from moodreel.media.pool import DecoderPool
 from moodreel.web.api import Kitchen, make_api
 from moodreel.web.guard import Gate, Guard
 from moodreel.web.jobs import Jobs
@@ -62,8 +63,9 @@ def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
     pages = Pages(gate, SECTIONS)
     pool = Pool(settings.workers, settings.waiting)
     intake = Intake(settings)
-    jobs = Jobs(settings, pool, intake, pages.render_result)
-    kitchen = Kitchen(settings, models, pool, intake, jobs)
+    decoders = DecoderPool(settings.limits, settings.workers, at_once=False)
+    jobs = Jobs(settings, pool, decoders, intake, pages.render_result)
+    kitchen = Kitchen(settings, models, pool, decoders, intake, jobs)
     searchers = Pool(SEARCHERS, WAITING_SEARCHES)
     shelf = _find_shelf(settings)
     library = _open_library(settings, shelf)
@@ -86,6 +88,9 @@ def create_app(settings: WebSettings, models: Mapping[str, Served]) -> FastAPI:
             await jobs.close()
             pool.close()
             searchers.close()
+            decoders.close()
+            if shelf is not None:
+                shelf.decoders.close()
             intake.close()
             if library is not None:
                 library.table.close()
@@ -124,7 +129,9 @@ def _find_shelf(settings: WebSettings) -> Shelf | None:
     if root is None and settings.table is not None:
         root = settings.table.resolve().parent
     # our own files: any that predict reads
-    return None if root is None else Shelf(root, Limits(seconds=THUMB_SECONDS))
+    if root is None:
+        return None
+    return Shelf(root, DecoderPool(Limits(seconds=THUMB_SECONDS), SEARCHERS, at_once=False))
 
 
 def _open_library(settings: WebSettings, shelf: Shelf | None) -> Library | None:

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from moodreel.media import Media
+from moodreel.media.pool import DecoderPool
 from moodreel.report.overlay import OverlaySettings, Plan, fit_size, plan_frames
 from moodreel.types import UInt8Array
 from moodreel.web.pool import Pool
@@ -32,7 +33,7 @@ from moodreel.web.reading import (
     describe,
     is_long,
     list_boxes,
-    open_upload,
+    open_clip,
     try_read,
 )
 from moodreel.web.settings import WebSettings
@@ -111,14 +112,21 @@ class Jobs:
     Args:
         settings: limits.
         pool: does the work.
+        decoders: one for each of its threads.
         intake: deletes uploads.
         render: what makes HTML of a result.
     """
 
     def __init__(
-        self, settings: WebSettings, pool: Pool, intake: Intake, render: Callable[[Any, Served], str]
+        self,
+        settings: WebSettings,
+        pool: Pool,
+        decoders: DecoderPool,
+        intake: Intake,
+        render: Callable[[Any, Served], str],
     ) -> None:
-        self._settings, self._pool, self._intake, self._render = settings, pool, intake, render
+        self._settings, self._pool, self._decoders = settings, pool, decoders
+        self._intake, self._render = intake, render
         self._jobs: dict[str, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -190,11 +198,7 @@ class Jobs:
             job.touched = time.monotonic()
 
     async def _work(self, job: Job) -> None:
-        limits = self._settings.limits
-        large = job.upload.size > LARGE_BYTES
-        media = await run(
-            self._pool, lambda: self._begin(job, open_upload(job.upload, limits, job.watch)), large
-        )
+        media = await run(self._pool, partial(self._begin, job), job.upload.size > LARGE_BYTES)
         plan = plan_frames(media, PREVIEW)
         if job.is_drawn:
             job.step = "draw"
@@ -204,8 +208,8 @@ class Jobs:
             work = partial(self._read, job, media, plan, served)
             job.results[served.info.name] = await run(self._pool, work, is_long(media, served.info.system))
 
-    @staticmethod
-    def _begin(job: Job, media: WatchedMedia) -> WatchedMedia:
+    def _begin(self, job: Job) -> WatchedMedia:
+        media = open_clip(job.upload.path, job.upload.name, self._decoders, job.watch)
         job.state = "working"
         return media
 

@@ -18,6 +18,7 @@ from moodreel.errors import (
     SettingsError,
     UnsupportedMedia,
 )
+from moodreel.media.base import NoDecoderError
 
 
 class Problem(HTTPException):
@@ -68,6 +69,8 @@ def explain_error(error: Exception) -> Problem:
         return Problem(422, "corrupt_media", reason)
     if isinstance(error, MissingExtra):
         return Problem(503, "model_unavailable", reason)
+    if isinstance(error, NoDecoderError):
+        return busy(reason)
     if isinstance(error, SettingsError | DataError):
         return Problem(422, "invalid", reason)
     # its details are for whoever runs the server alone

@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from moodreel.errors import LimitExceeded, MediaError, MoodreelError
-from moodreel.media import Limits, Media, open_media
+from moodreel.media import Limits, Media
 from moodreel.media.base import Mode, Stopwatch
+from moodreel.media.pool import DecoderPool
 from moodreel.report.overlay import Plan
 from moodreel.report.scene import place_boxes
 from moodreel.runtime.recognizer import Recognizer
@@ -20,7 +22,6 @@ from moodreel.runtime.schema import BundleInfo
 from moodreel.runtime.table import list_columns, make_row
 from moodreel.types import Result, UInt8Array
 from moodreel.web.problems import Problem
-from moodreel.web.uploads import Upload
 
 LARGE_BYTES = 8 << 20
 """A larger file is long work from its opening on."""
@@ -100,17 +101,24 @@ class WatchedMedia(Media):
             raise _rename(error, self._media.source, self.source) from None
 
 
-def open_upload(upload: Upload, limits: Limits, watch: Watch) -> WatchedMedia:
-    """Opens an uploaded clip.
+def open_clip(path: Path, name: str, decoders: DecoderPool, watch: Watch) -> WatchedMedia:
+    """Opens a clip in a process of its own: whatever it does to a decoder, the server stays.
+
+    Args:
+        path: of the file.
+        name: to be shown.
+        decoders: at least one for each thread that reads.
+        watch: of the work.
 
     Raises:
-        MediaError: it cannot be read, or nobody waits any more; the message has the client's name for it.
+        MediaError: it cannot be read, or nobody waits any more; the message has the name, not the path.
+        NoDecoderError: no decoder can be started.
     """
-    watch.step(upload.name, 0.0)  # whoever sent it may have gone while it waited
+    watch.step(name, 0.0)  # whoever wanted it may have gone while it waited
     try:
-        return WatchedMedia(open_media(upload.path, limits), upload.name, limits, watch)
+        return WatchedMedia(decoders.keep(path), name, decoders.limits, watch)
     except MediaError as error:
-        raise _rename(error, str(upload.path), upload.name) from None
+        raise _rename(error, str(path), name) from None
 
 
 def _rename(error: MediaError, path: str, name: str) -> MediaError:

@@ -11,11 +11,12 @@ from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 
-from moodreel.errors import LimitExceeded, MediaError, require
-from moodreel.media import Limits, encode_webp, open_media
+from moodreel.errors import require
+from moodreel.media import encode_webp
+from moodreel.media.pool import DecoderPool
 from moodreel.report.overlay import OverlaySettings, plan_frames
 from moodreel.web.problems import Problem
-from moodreel.web.reading import Watch, WatchedMedia
+from moodreel.web.reading import Watch, open_clip
 
 SMALL = OverlaySettings(side=208, seconds=4, frames=20, quality=50, effort=1)
 """Of a thumbnail."""
@@ -35,16 +36,16 @@ class Shelf:
 
     Args:
         root: nothing outside it is read.
-        limits: what a clip may cost.
+        decoders: at least one for each thread that draws; their limits are what a clip may cost.
 
     Raises:
         SettingsError: the root is no folder.
     """
 
-    def __init__(self, root: Path, limits: Limits) -> None:
+    def __init__(self, root: Path, decoders: DecoderPool) -> None:
         require(root.is_dir(), "media", str(root), "a folder")
         self.root = Path(os.path.realpath(root))
-        self._limits = limits
+        self.decoders = decoders
         self._drawn: OrderedDict[tuple[str, int, OverlaySettings, bool], bytes] = OrderedDict()
         self._held = 0
         self._lock = Lock()
@@ -86,8 +87,6 @@ class Shelf:
             if (kept := self._drawn.get(key)) is not None:
                 self._drawn.move_to_end(key)
                 return kept
-        if watch.is_cancelled:  # scrolled past while it waited
-            raise LimitExceeded(file.name, "given up: nobody waits for it any more")
         drawn = self._draw(file, settings, watch, is_still)
         with self._lock:
             if key not in self._drawn:
@@ -98,10 +97,7 @@ class Shelf:
         return drawn
 
     def _draw(self, file: Path, settings: OverlaySettings, watch: Watch, is_still: bool) -> bytes:
-        try:
-            media = WatchedMedia(open_media(file, self._limits), file.name, self._limits, watch)
-        except MediaError as error:
-            raise type(error)(file.name, error.reason.replace(str(file), file.name)) from None
+        media = open_clip(file, file.name, self.decoders, watch)
         plan = plan_frames(media, settings, SHORTEST)
         longer = max(media.height, media.width)
         scale = min(1.0, (settings.side or longer) / longer)
