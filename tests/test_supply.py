@@ -86,3 +86,17 @@ def test_an_address_is_no_file(tmp_path):
     done = call(tmp_path, "predict", "http://example.org/a.gif", EXAMPLES / "anger.gif", "--json")
     assert done.returncode == 1
     assert '"no such file"' in done.stdout
+
+
+def test_a_run_without_what_windows_lacks(tmp_path):
+    """Modules that only Unix has are asked for where they are used, and done without."""
+    code = (
+        "import sys\n"
+        "for name in ('fcntl', 'resource', 'termios', 'pwd', 'grp'):\n"
+        "    sys.modules[name] = None\n"
+        "from moodreel.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "predict", str(EXAMPLES), "--out", "moods"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert any((tmp_path / "moods").glob("*.parquet"))

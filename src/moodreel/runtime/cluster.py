@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import signal
 import threading
 import warnings
@@ -95,7 +96,7 @@ class BlockReader:
             self._recognizer = work.load()
             found = hash_bundle(self._recognizer)
             if found != work.settings.bundle:
-                raise DataError(f"{work.settings.model}: another bundle on {os.uname().nodename} than here")
+                raise DataError(f"{work.settings.model}: another bundle on {platform.node()} than here")
         entries = read_block(self._recognizer, block.inputs, work)
         write_block(work.folder, block, entries, work.settings)
         return sum(len(entry.rows) for entry in entries), sum(entry.failed for entry in entries)

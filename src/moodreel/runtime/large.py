@@ -136,10 +136,15 @@ def _check_neighbours(out: Folder, settings: RunSettings) -> None:
 
 @contextmanager
 def _locked(folder: Folder) -> Iterator[None]:
-    """Keeps a second process out; the system takes the lock back however it ends. Stores have none."""
-    import fcntl
+    """Keeps a second process out; the system takes the lock back however it ends.
 
-    if not isinstance(folder, Path):
+    Stores have none, nor has Windows for folders: names of parts do not collide, only work is doubled.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        fcntl = None  # type: ignore[assignment]
+    if fcntl is None or not isinstance(folder, Path):
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -148,7 +153,7 @@ def _locked(folder: Folder) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(f"{folder}: another process is at work in it") from None
-        except OSError:  # a file system without locks: names of parts do not collide, only work is doubled
+        except OSError:  # a file system without locks
             pass
         yield
     finally:
