@@ -27,6 +27,7 @@ from playwright.sync_api import Page, sync_playwright
 
 import moodreel
 from moodreel.emotions import GIFGIF_17
+from moodreel.runtime.machine import format_machine
 from moodreel.runtime.table import list_columns, make_row, open_table
 
 PACKAGES = ("moodreel", "duckdb", "pyarrow", "fastapi", "uvicorn", "playwright")
@@ -112,14 +113,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def format_report(facts: dict[str, Any]) -> str:
-    machine = facts["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = [
         f"# library, {facts['date']}, {facts['commit']}",
         "",
-        f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}, no graphics card; "
-        f"load at the start {machine['load_at_start']}",
-        f"- Versions: {versions}, Chromium {facts['chromium']}",
+        *format_machine(facts["machine"]),
+        f"- Chromium {facts['chromium']}, no graphics card",
         f"- {facts['rows']:,} rows; the first are there after {facts['first_rows_s']:.2f} s; "
         f"{facts['elements']} elements in the page",
         "",

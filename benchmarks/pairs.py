@@ -41,6 +41,7 @@ from moodreel.labels import pairs
 from moodreel.labels.pairs import SHARE, choose_pair
 from moodreel.labels.votes_live import LiveRatings
 from moodreel.labels.votes_trueskill import PLAIN, TrueSkill
+from moodreel.runtime.machine import format_machine
 from moodreel.types import FloatArray
 
 PACKAGES = ("moodreel", "numpy")
@@ -162,12 +163,10 @@ def find_need(curve: FloatArray, goal: float) -> str:
 
 
 def format_report(facts: dict[str, Any]) -> str:
-    machine = facts["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = [
         f"# Pairs, {facts['date']}, {facts['commit']}",
         "",
-        f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}; {versions}",
+        *format_machine(facts["machine"]),
         f"- {facts['items']} items, {facts['seeds']} seeds; Spearman of rating and strength, mean; in "
         "brackets the difference from chance and its standard error, paired by seed",
         "- Choosing one pair: "

@@ -29,6 +29,7 @@ import pyarrow.parquet
 from machine import RESULTS, describe_machine, stamp, write_results
 
 from moodreel.emotions import GIFGIF_17, QUADRANTS
+from moodreel.runtime.machine import format_machine
 from moodreel.runtime.search import Table, open_table
 from moodreel.runtime.table import ROWS_PER_GROUP, SCHEMA_VERSION, list_columns
 from moodreel.runtime.table import open_table as open_writer
@@ -197,13 +198,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def format_report(facts: dict[str, Any]) -> str:
-    machine = facts["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = [
         f"# Search, {facts['date']}, {facts['commit']}",
         "",
-        f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}",
-        f"- Versions: {versions}",
+        *format_machine(facts["machine"]),
         f"- {facts['rows']:,} rows of 37 columns; pages of 100 rows, {facts['repeats']} of each kind, every "
         "one another question",
         "- Load before and after: " + " and ".join(f"{value:.1f}" for value in facts["load"]),

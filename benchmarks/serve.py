@@ -33,6 +33,7 @@ from machine import RESULTS, ROOT, describe_machine, stamp, write_results
 
 import moodreel
 from moodreel.runtime.batch import collect_paths
+from moodreel.runtime.machine import format_machine
 from moodreel.runtime.table import list_columns, make_row
 
 PACKAGES = ("moodreel", "numpy", "onnxruntime", "fastapi", "uvicorn", "python-multipart")
@@ -158,14 +159,10 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def format_report(facts: dict[str, Any]) -> str:
-    machine = facts["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = [
         f"# serve, {facts['date']}, {facts['commit']}",
         "",
-        f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}; load at the start "
-        f"{machine['load_at_start']}",
-        f"- Versions: {versions}",
+        *format_machine(facts["machine"]),
         f"- Model {facts['model']}; {facts['clips']} clips, {facts['megabytes_of_clips']:.1f} MB; rounds of "
         f"{facts['uploads']} uploads from {facts['clients']} clients, who run on the same cores",
         f"- Lost: {sum(len(entry['lost']) for entry in facts['rounds'])} of "

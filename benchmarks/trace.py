@@ -29,6 +29,7 @@ import numpy as np
 from machine import RESULTS, describe_machine, stamp, write_results
 
 from moodreel.media import write_mp4
+from moodreel.runtime.machine import format_machine
 
 PACKAGES = ("moodreel", "numpy", "av", "onnxruntime", "matplotlib")
 PUSH = """
@@ -119,14 +120,10 @@ def format_row(row: dict[str, Any]) -> str:
 
 
 def format_report(facts: dict[str, Any]) -> str:
-    machine = facts["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = [
         f"# trace, {facts['date']}, {facts['commit']}",
         "",
-        f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}",
-        f"- Versions: {versions}",
-        f"- Load at the start: {machine['load_at_start']}",
+        *format_machine(facts["machine"]),
         f"- Videos of {facts['size']} at {facts['fps']:g} frames a second, detector frame; once each",
         "",
         "| minutes | way | peak MB | seconds | of processor | times real time |",

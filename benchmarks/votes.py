@@ -38,6 +38,7 @@ from machine import RESULTS, describe_machine, stamp, write_results
 from moodreel.emotions import GIFGIF_17
 from moodreel.labels.votes import CHOICES, Votes, compile_kernel, number_slots, score_votes
 from moodreel.labels.votes_table import read_votes, write_ratings
+from moodreel.runtime.machine import format_machine
 
 PACKAGES = ("moodreel", "numpy", "pyarrow", "numba", "trueskill")
 SETS = {"wide": 6119, "narrow": 20}
@@ -160,14 +161,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def format_report(facts: dict[str, Any]) -> str:
-    machine = facts["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     turns = len(facts["sets"]["wide"]["clock"]["numba"])
     lines = [
         f"# votes score, {facts['date']}, {facts['commit']}",
         "",
-        f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['system']}",
-        f"- Versions: {versions}",
+        *format_machine(facts["machine"]),
         f"- {facts['votes']:,} votes on 17 emotions; the whole command, from its start to the written file",
         f"- Medians of {turns} turns, the two ways interleaved; lowest to highest in brackets",
         "",
