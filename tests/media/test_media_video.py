@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from moodreel.errors import CorruptMedia, LimitExceeded, UnsupportedMedia
+from moodreel.errors import CorruptMedia, LimitExceeded, MediaError, UnsupportedMedia
 from moodreel.media import Limits, open_media, read_clip, sample_media, segment_times
 from moodreel.media import video as module
 
@@ -287,3 +287,23 @@ def test_a_picture_that_does_not_come_is_the_one_before_it():
         for wanted in ([10], [24, 25, 26], [30, 59]):
             for index, frame in open_media(bytes(broken)).read(wanted):
                 assert np.array_equal(frame, full[index]), (number, index)
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path):
+    """Else it would be pictures of the one at the times of the other."""
+    ticks = range(0, 2000, 40)
+    file = tmp_path / "a.mp4"
+    file.write_bytes(encode("mp4", ticks))
+    media = open_media(file)
+    assert len(list(media.read(range(10)))) == 10
+    frames = media.read(range(10))
+    next(frames)
+    file.write_bytes(encode("mp4", range(0, 4000, 80)))
+    for read in (frames, media.read([0, 7]), media.read_resized([3], (8, 8))):
+        with pytest.raises(CorruptMedia, match=r"a\.mp4: the file changed while it was read"):
+            list(read)
+    assert len(list(open_media(file).read([0, 49]))) == 2
+    media = open_media(file)
+    file.unlink()
+    with pytest.raises(MediaError, match=r"a\.mp4: cannot be opened: No such file"):
+        list(media.read([0]))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,14 +10,18 @@ import pytest
 import moodreel
 from media.media_gif_builder import Gif, Picture, fill
 from moodreel.emotions import GIFGIF_17
+from moodreel.errors import BundleError
 from moodreel.media import open_media
+from moodreel.runtime.bundle import read_bundle
+from moodreel.runtime.engine import EngineSettings, OnnxEngine
 from moodreel.runtime.recognizer import Recognizer
+from moodreel.runtime.scene_reader import OnnxSceneEngine
 from moodreel.runtime.schema import SYSTEMS, BundleInfo
 from moodreel.runtime.table import format_json, list_columns, make_row
 from moodreel.types import Result
 from runtime.test_scene_reader import FakeNetworks
 from runtime.test_scene_reader import make_info as make_scene_info
-from runtime.tiny import RED, make_info, paint, write_sta
+from runtime.tiny import RED, make_info, make_model, make_sta, paint, write_sta
 
 BAD = (math.nan, math.inf, -math.inf)
 
@@ -109,6 +114,66 @@ def test_a_scene_network_that_says_what_is_no_number(value, name):
     (result,) = mood.map([paint(RED, RED)], per_frame=True)
     assert result.error == "the model gave scores that are not finite"
     assert_finite(result)
+
+
+@pytest.mark.parametrize("system", ["kavan", "face", "sta"])
+def test_networks_that_give_other_shapes(system):
+    """A graph need not state the shapes of its outputs, or keep to what it states."""
+    engine = OnnxEngine(make_sta() if system == "sta" else make_model(system), SYSTEMS[system])
+    frames = np.zeros((2, 16, 14, 14, 3) if system == "sta" else (2, 4, 14, 14, 3), np.uint8)
+    frames = frames[:, 0] if system == "face" else frames
+    good = engine.run(frames)
+    for name, array in good.items():
+        for bad in (array[:1], array[:0], array[0], array[..., None], array[..., :0], array[..., :-1]):
+            if name == "attention" and bad.shape == (*array.shape[:-1], array.shape[-1] - 1):
+                continue  # as fine a map as any
+            engine.graph = SimpleNamespace(run=lambda inputs, n=name, b=bad: {**good, n: b})
+            with pytest.raises(BundleError, match=rf"output {name} came as \[.*\]; expected \[2") as caught:
+                engine.run(frames)
+            assert str(list(bad.shape)) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("graph", "name", "change", "said"),
+    [
+        ("_face", "features", lambda a: a[:0], r"face.onnx: output features came as \[0, .*expected \[3, F"),
+        ("_context", "features", lambda a: a[0], r"context.onnx: output features came as \[\d+\]; expected"),
+        (
+            "_main",
+            "probabilities",
+            lambda a: a[:7],
+            r"model.onnx: .* probabilities came as \[7\]; .*\[8\]",
+        ),
+        ("_main", "attention", lambda a: a[0], r"output attention came as \[\d\]; expected \[Q, K\]"),
+        ("_main", "attention", lambda a: a[:, :1], r"over 1 moments of 3 of the face, 2 of the scene"),
+        (
+            "_fallback",
+            "probabilities",
+            lambda a: a[None],
+            r"fallback.onnx: output probabilities came as \[1, 8",
+        ),
+    ],
+)
+def test_scene_networks_that_give_other_shapes(graph, name, change, said):
+    engine = OnnxSceneEngine(read_bundle("caca-rnn"), EngineSettings("onnx", threads=1))
+    spec = read_bundle("caca-rnn").info.input
+    real = getattr(engine, graph).run
+
+    def run(inputs):
+        return {key: change(array) if key == name else array for key, array in real(inputs).items()}
+
+    setattr(engine, graph, SimpleNamespace(run=run))
+    others = OnnxSceneEngine(read_bundle("caca-rnn"), EngineSettings("onnx", threads=1))
+
+    def read(networks):
+        face = networks.read_faces(np.zeros((3, spec.face, spec.face, 3), np.uint8))
+        context = networks.read_context(np.zeros((2, spec.height, spec.width, 3), np.uint8))
+        networks.read_streams(face, context)
+        networks.read_scene(context)
+
+    read(others)
+    with pytest.raises(BundleError, match=said):
+        read(engine)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from moodreel.errors import CorruptMedia, UnsupportedMedia
+from moodreel.errors import CorruptMedia, MediaError, UnsupportedMedia
 from moodreel.media.base import Media, Mode, Stopwatch, Timeline, check_canvas, check_frames, convert, guard
 from moodreel.media.limits import Limits
 from moodreel.types import UInt8Array
@@ -70,7 +70,8 @@ class VideoMedia(Media):
 
     Raises:
         UnsupportedMedia: no video stream, or no decoder for it.
-        CorruptMedia: broken, or without a single picture.
+        CorruptMedia: broken, or without a single picture; while reading also: the file is no longer the one
+            that was opened.
         LimitExceeded: the canvas or the number of frames is too large.
     """
 
@@ -80,6 +81,7 @@ class VideoMedia(Media):
         self._limits = limits
         self.source = source
         self._watch = Stopwatch(source, limits)
+        self._stamp = self._look()
         with guard(source, "reading the video"):
             self._index = self._scan()
             picture = next(self._decode([0]))[1]
@@ -89,12 +91,29 @@ class VideoMedia(Media):
         width, height = self._size if self._turns % 2 == 0 else self._size[::-1]
         super().__init__(source, self._timeline(), width, height, self._watch)
 
+    def _look(self) -> tuple[int, int] | None:
+        """What tells whether the file is still the same; it is opened anew for each reading. Bytes: None."""
+        if isinstance(self._file, bytes):
+            return None
+        try:
+            found = self._file.stat()
+        except OSError as error:
+            raise MediaError(self.source, f"cannot be opened: {error.strerror or error}") from None
+        return found.st_size, found.st_mtime_ns
+
+    def _check_same(self) -> None:
+        """Refuses pictures of another file at the times of the one that was opened."""
+        if self._look() != self._stamp:
+            raise CorruptMedia(self.source, "the file changed while it was read")
+
     def _read(self, indices: list[int], mode: Mode) -> Iterator[tuple[int, UInt8Array]]:
+        self._check_same()
         pictures = self._decode(indices)
         while True:
             with guard(self.source, "decoding the video"):
                 found = next(pictures, None)
                 if found is None:
+                    self._check_same()
                     return
                 index, picture = found
                 frame = self._to_array(picture, mode)

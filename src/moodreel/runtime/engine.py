@@ -265,6 +265,7 @@ class OnnxEngine:
         name: str | None = None,
     ) -> None:
         source = f"{source}: model.onnx"
+        self._system, self._source = system, source
         if threads is not None:
             settings = replace(settings, threads=threads)
         signature = Signature({"frames": ("tensor(uint8)", system.axes)}, system.outputs, system.optional)
@@ -274,9 +275,14 @@ class OnnxEngine:
         """Runs the network once; see :meth:`Engine.run`.
 
         Raises:
-            BundleError: the network fails on this input.
+            BundleError: the network fails on this input, or gives other shapes than its system's.
         """
-        return self.graph.run({"frames": frames})
+        outputs = self.graph.run({"frames": frames})
+        sizes: dict[str, int | None] = dict(zip(self._system.axes[:-3], frames.shape, strict=False))
+        for name, array in outputs.items():
+            wanted = {**sizes, "C": self._system.outputs[name]}
+            check_shape(self._source, name, array, self._system.shapes[name], wanted)
+        return outputs
 
 
 def import_onnxruntime() -> Any:
@@ -313,6 +319,28 @@ def _is_intel_avx512() -> bool:
 
 def _require_cuda(ok: bool, expected: str) -> None:
     require(ok, "device", "cuda", f"{expected}; or device cpu")
+
+
+def check_shape(
+    source: str, name: str, array: Float32Array, axes: str, sizes: Mapping[str, int | None]
+) -> None:
+    """Refuses an output of another shape than agreed: what a graph states of it may be nothing, or untrue.
+
+    Args:
+        source: name of the graph, for messages.
+        name: of the output.
+        array: what the graph gave.
+        axes: a letter each.
+        sizes: letter -> size, of those that are known.
+
+    Raises:
+        BundleError: it has other axes, another size, or nothing in it.
+    """
+    wanted = [sizes.get(axis) for axis in axes]
+    fits = array.ndim == len(axes) and array.size > 0
+    if not fits or any(size not in (None, got) for size, got in zip(wanted, array.shape, strict=True)):
+        told = ", ".join(axis if size is None else str(size) for axis, size in zip(axes, wanted, strict=True))
+        raise BundleError(f"{source}: output {name} came as {list(array.shape)}; expected [{told}]")
 
 
 def explain_failure(source: str, inputs: Mapping[str, npt.NDArray[Any]], error: Exception) -> BundleError:

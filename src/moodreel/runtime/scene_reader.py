@@ -15,11 +15,12 @@ from weakref import finalize
 
 import numpy as np
 
+from moodreel.errors import BundleError
 from moodreel.faces.detect import Detector, DetectorSettings, choose_detector, open_detector
 from moodreel.faces.streams import FacePath, Look, Ticks, choose_ticks, find_paths, read_looks
 from moodreel.media import Limits, Media, open_media
 from moodreel.runtime.bundle import Bundle
-from moodreel.runtime.engine import EngineSettings, Graph, Signature, open_graph
+from moodreel.runtime.engine import EngineSettings, Graph, Signature, check_shape, open_graph
 from moodreel.runtime.readout import read_classes
 from moodreel.runtime.schema import SYSTEMS, BundleInfo
 from moodreel.types import Float32Array, FloatArray, Sample, SceneReading, UInt8Array
@@ -88,6 +89,7 @@ class OnnxSceneEngine:
             return open_graph(bundle.read_checked(file), signature, source, chosen, bundle.info.system)
 
         system = SYSTEMS["caca-rnn"]
+        self._source, self._system = bundle.source, system
         scores = {name: size for name, size in system.outputs.items() if name not in system.optional}
         recurrent = replace(settings, engine="onnx")
         self._face = open_one("face.onnx", ["frames"], {"features": None}, settings)
@@ -98,19 +100,37 @@ class OnnxSceneEngine:
 
     def read_faces(self, pixels: UInt8Array) -> Float32Array:
         """See :class:`SceneEngine`."""
-        return self._face.run({"frames": pixels})["features"]
+        return self._check("face.onnx", self._face.run({"frames": pixels}), len(pixels))["features"]
 
     def read_context(self, pixels: UInt8Array) -> Float32Array:
         """See :class:`SceneEngine`."""
-        return self._context.run({"frames": pixels})["features"]
+        return self._check("context.onnx", self._context.run({"frames": pixels}), len(pixels))["features"]
 
     def read_streams(self, face: Float32Array, context: Float32Array) -> Mapping[str, Float32Array]:
         """See :class:`SceneEngine`."""
-        return self._main.run({"face": face, "context": context})
+        outputs = self._check("model.onnx", self._main.run({"face": face, "context": context}))
+        if "attention" in outputs:  # over the moments of the LSTM that came first
+            count = outputs["attention"].shape[1]
+            if count not in (len(face), len(context)):
+                raise BundleError(
+                    f"{self._source}: model.onnx: output attention is over {count} moments of "
+                    f"{len(face)} of the face, {len(context)} of the scene"
+                )
+        return outputs
 
     def read_scene(self, context: Float32Array) -> Mapping[str, Float32Array]:
         """See :class:`SceneEngine`."""
-        return self._fallback.run({"context": context})
+        return self._check("fallback.onnx", self._fallback.run({"context": context}))
+
+    def _check(
+        self, file: str, outputs: dict[str, Float32Array], count: int | None = None
+    ) -> dict[str, Float32Array]:
+        """The same outputs, if their shapes are those that were agreed."""
+        shapes = {"features": "NF", **self._system.shapes}
+        for name, array in outputs.items():
+            sizes = {"N": count, "C": self._system.outputs.get(name)}
+            check_shape(f"{self._source}: {file}", name, array, shapes[name], sizes)
+        return outputs
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,6 +35,8 @@ class System:
             several graphs, that of the extractors.
         outputs: outputs of ``model.onnx`` the runtime reads -> size of the last axis, None where free.
         optional: those of ``outputs`` that a network may lack.
+        shapes: axes of each output, a letter each: N and T are those of the frames, C is the last one of
+            ``outputs``; others are free.
     """
 
     emotions: tuple[str, ...] = ()
@@ -43,6 +45,7 @@ class System:
     axes: str = "NTHWC"
     outputs: Mapping[str, int | None] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
+    shapes: Mapping[str, str] = field(default_factory=dict)
 
 
 SYSTEMS: Mapping[str, System] = {
@@ -58,17 +61,31 @@ SYSTEMS: Mapping[str, System] = {
             "frame_probabilities": 4,
         },
         optional=frozenset({"attention"}),  # a network without attention has none to show
+        shapes={
+            "intensities": "NC",
+            "probabilities": "NC",
+            "attention": "NTHW",
+            "frame_intensities": "NTC",
+            "frame_probabilities": "NTC",
+        },
     ),
-    "face": System(categories=EKMAN_7, axes="NHWC", outputs={"probabilities": 7}),
+    "face": System(
+        categories=EKMAN_7, axes="NHWC", outputs={"probabilities": 7}, shapes={"probabilities": "NC"}
+    ),
     "caca-rnn": System(
         categories=MEC_8,
         files=("model.onnx", "fallback.onnx", "face.onnx", "context.onnx"),
         axes="NHWC",
         outputs={"probabilities": 8, "attention": None},
         optional=frozenset({"attention"}),  # only the cascade attends
+        shapes={"probabilities": "C", "attention": "QK"},
     ),
     # STA: the axis behind N is time in both; a network without attention (a peer of Table 1) has none to show
-    "sta": System(outputs={"valence": None, "attention": None}, optional=frozenset({"attention"})),
+    "sta": System(
+        outputs={"valence": None, "attention": None},
+        optional=frozenset({"attention"}),
+        shapes={"valence": "NT", "attention": "NTHW"},
+    ),
 }
 """The systems a bundle may name."""
 
