@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from moodreel.cli import app
+from moodreel.emotions import VOCABULARIES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -94,6 +95,12 @@ def test_every_equation_is_in_its_table(page, last):
         for number in re.findall(r"\d+", row[1].partition(":")[0])
     }
     assert numbers == set(range(1, last + 1))
+
+
+def test_every_vocabulary_is_in_the_manifests_table():
+    page = (ROOT / "docs" / "formats.md").read_text("utf-8")
+    row = re.search(r"^\| `label_<vocabulary>` \|.*$", page, re.MULTILINE)[0]
+    assert set(VOCABULARIES) == set(re.findall(r"`([a-z]+)`", row))
 
 
 def test_the_picture_of_the_house_is_that_of_the_imports():
