@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moodreel.cli.console import FAILED, complain, needs_lab, stop, write
+from moodreel.cli.console import FAILED, complain, complete_bundles, needs_lab, stop, write
 from moodreel.cli.faces import CHOICES
 from moodreel.faces import DETECTORS
 
@@ -35,6 +35,7 @@ def ablate(
         typer.Option(
             metavar="BUNDLE",
             help="Backbone of all rows; default: face or kavan, if it has not seen the data.",
+            autocompletion=complete_bundles,
         ),
     ] = None,
     splits: Annotated[int, typer.Option(metavar="N", help="kavan: random splits.")] = 5,
