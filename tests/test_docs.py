@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from moodreel.cli import app
+from moodreel.emotions import VOCABULARIES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -17,9 +18,12 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"^ *```\w*\n(.*?)^ *```|`([^`]+)`", re.MULTILINE | re.DOTALL)
-NAMED = re.compile(r"`([\w./-]+\.py): ([\w.]+)`")
+NAMED = re.compile(r"`([\w./-]+\.py):(?:\d+:)? ([\w.]+)`")
 COMMAND = re.compile(r"\bmoodreel ([a-z]+)\b([^&|;\n]*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+
+sys.path.insert(0, str(ROOT / "tools"))
+import equations  # noqa: E402
 
 each_doc = pytest.mark.parametrize("doc", DOCS, ids=lambda path: path.name)
 
@@ -96,11 +100,33 @@ def test_every_equation_is_in_its_table(page, last):
     assert numbers == set(range(1, last + 1))
 
 
-@pytest.mark.parametrize("tool", ["architecture.py", "readme.py"])
+@pytest.mark.parametrize("tool", ["architecture.py", "equations.py", "readme.py"])
 def test_what_scripts_write_is_what_they_would_write_now(tool):
-    """The picture of the house from its imports, README's numbers from bundles and results."""
+    """The house from its imports, the lines of the equations, README's numbers from bundles and results."""
     done = subprocess.run([sys.executable, ROOT / "tools" / tool, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_vocabulary_is_in_the_manifests_table():
+    page = (ROOT / "docs" / "formats.md").read_text("utf-8")
+    row = re.search(r"^\| `label_<vocabulary>` \|.*$", page, re.MULTILINE)[0]
+    assert set(VOCABULARIES) == set(re.findall(r"`([a-z]+)`", row))
+
+
+def test_a_line_is_that_of_the_comment(tmp_path):
+    path = tmp_path / "x.py"
+    path.write_text(
+        '"""Eq. 1"""\n\n\nclass A:\n    def f(self):\n        """Eq. 1-3"""\n        a = 1  # Eq. 2 and 3\n'
+        "        return a  # Eq. 1\n\n\nB = 2  # Eq. 9\n"
+    )
+    assert [equations.find_line(path, "A.f", numbers) for numbers in ({1}, {2, 3}, set())] == [8, 7, 5]
+    assert equations.find_line(path, "A", set()) == 4
+    assert equations.find_line(path, "B", {9}) == 11
+    with pytest.raises(LookupError, match=r"no comment in A\.f says Eq\. 9"):
+        equations.find_line(path, "A.f", {9})
+    with pytest.raises(LookupError, match="no C"):
+        equations.find_line(path, "C", set())
+    assert equations.read_numbers("Eq. 5, 10 and Eq. 1-3, and Fig. 7") == {1, 2, 3, 5, 10}
 
 
 def test_what_the_checks_find():

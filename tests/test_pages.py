@@ -3,17 +3,14 @@
 A fence after the line ``<!-- run -->`` is run by bash, in a folder that has what the page speaks of.
 """
 
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from shell import ROOT, run_lines
+
 RUN = re.compile(r"^<!-- run -->\n```\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -23,31 +20,12 @@ def toons(tmp_path_factory):
     from moodreel.lab.data.manifest import read_manifest
 
     folder = tmp_path_factory.mktemp("toons")
-    run_page("moodreel synth toon --clips 90 --seed 5", folder)
+    run_lines("moodreel synth toon --clips 90 --seed 5", folder)
     by_emotion = {}
     for row in read_manifest(folder / "toon" / "manifest.csv").rows:
         if row.scores:
             by_emotion.setdefault(max(row.scores, key=row.scores.get), []).append(row.clip)
     return by_emotion
-
-
-def run_page(commands, folder):
-    """Runs lines as a user would who installed the package; returns what they print."""
-    binaries = str(Path(sys.executable).parent)
-    environment = {
-        **os.environ,
-        "PATH": os.pathsep.join([binaries, os.environ["PATH"]]),
-        "PYTHONPATH": str(ROOT / "src"),
-    }
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"{commands}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    return done.stdout
 
 
 def list_commands(page):
@@ -68,7 +46,7 @@ def test_own_labels(toons, tmp_path):
         recipe.write_text(
             recipe.read_text().replace("batch = 16", "batch = 4").replace("epochs = 12", "epochs = 1")
         )
-        run_page(commands, tmp_path)
+        run_lines(commands, tmp_path)
     table = pq.read_table(tmp_path / "moods.parquet").to_pydict()
     assert set(table["status"]) == {"ok"}
     assert None not in table["anger"]
@@ -99,7 +77,7 @@ def test_a_table_opens_elsewhere(tmp_path, monkeypatch):
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
-    run_page(f"moodreel predict '{ROOT / 'examples'}' --out moods.parquet", tmp_path)
+    run_lines(f"moodreel predict '{ROOT / 'examples'}' --out moods.parquet", tmp_path)
     page = (ROOT / "docs" / "formats.md").read_text("utf-8")
     lines = re.search(r"opens in one line elsewhere:\n\n```python\n(.*?)```", page, re.DOTALL)[1].splitlines()
     modules = {"pandas": pandas, "polars": polars, "duckdb": duckdb, "datasets": datasets}

@@ -120,6 +120,9 @@ EKMAN_TO_MEC: Mapping[str, str] = {
 }
 """Ekman classes with a counterpart in MEC 2017; fear has none, nor have worried and anxious in turn."""
 
+STAND_INS: Mapping[str, Mapping[str, Mapping[str, str]]] = {"mec": {"ekman": EKMAN_TO_MEC}}
+"""Vocabulary -> others whose label counts where a row has none of its own, in this order -> the mapping."""
+
 EKMAN_TO_GIFGIF: Mapping[str, str] = {
     "anger": "anger",
     "disgust": "disgust",

@@ -111,6 +111,9 @@ class TestNetworks:
             spread = to_numpy(out.attention)[0][: 5 if chosen.network == "caca-a" else 2]
             assert np.ptp(spread[spread > 0]) > 0.01  # else an attention that ignores its query would do
 
+    def test_classes_are_those_of_the_vocabulary(self):
+        assert build_caca_rnn(CacaRnnSettings(vocabulary="ekman")).classify.out_features == 7
+
     def test_parameter_counts_are_table_1(self):
         counts = {
             name: sum(p.numel() for p in build_caca_rnn(CacaRnnSettings(network=name)).parameters())

@@ -94,3 +94,15 @@ def test_face_and_what_cannot_be_compared(tmp_path, monkeypatch):
         compare("right", "clip", [manifest])
     with pytest.raises(DataError, match="no row of 13 with a label that both score"):
         compare("right", "happy", [write_rows(tmp_path)])
+
+
+def test_classes_of_mec(tmp_path, monkeypatch):
+    """Three rows of MEC, one that an Ekman label stands in for, one without a class there."""
+    labels = [{"mec": "happy"}, {"mec": "worried"}, {"mec": "sad"}, {"ekman": "anger"}, {"ekman": "fear"}]
+    rows = [Row(tmp_path / f"{i}.gif", f"g{i}", "test", labels=label) for i, label in enumerate(labels)]
+    write_manifest(tmp_path / "m.csv", rows)
+    right = FakeSide("caca-rnn", lambda i: {}, ("happy", "worried", "sad", "angry", "neutral").__getitem__)
+    happy = FakeSide("caca-rnn", lambda i: {}, lambda i: "happy")
+    use(monkeypatch, right=right, happy=happy)
+    (score,) = compare("right", "happy", [tmp_path / "m.csv"])["m"]["scores"].values()
+    assert (score["score"], score["other"], score["clips"]) == (1, 0.25, 4)

@@ -44,6 +44,7 @@ from moodreel.cli.console import (
     close_after,
     collect,
     complain,
+    complete_bundles,
     drop_stdout,
     settle_engine,
     stop,
@@ -62,7 +63,6 @@ app = typer.Typer(
     name="moodreel",
     help="Emotion in animated GIFs and short videos: what is felt, when, and where in the frame.",
     rich_markup_mode=None,  # plain help: quicker, and the same in every terminal
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -142,7 +142,9 @@ def predict(
     model: Annotated[
         str,
         typer.Option(
-            metavar="NAME|BUNDLE", help="A name of 'moodreel models', or a bundle's folder or .zip."
+            metavar="NAME|BUNDLE",
+            help="A name of 'moodreel models', or a bundle's folder or .zip.",
+            autocompletion=complete_bundles,
         ),
     ] = "kavan",
     out: Annotated[

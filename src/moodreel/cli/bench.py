@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moodreel.cli.console import DeviceOption, EngineOption, collect, complain, stop, write
+from moodreel.cli.console import DeviceOption, EngineOption, collect, complain, complete_bundles, stop, write
 
 if TYPE_CHECKING:
     from moodreel.runtime.bundle import Bundle
@@ -27,7 +27,9 @@ def bench(
         list[str] | None,
         typer.Argument(metavar="PATH", help="Files, folders or globs; default: animations drawn for it."),
     ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME|BUNDLE", help="As of predict.")] = "kavan",
+    model: Annotated[
+        str, typer.Option(metavar="NAME|BUNDLE", help="As of predict.", autocompletion=complete_bundles)
+    ] = "kavan",
     repeats: Annotated[int, typer.Option(metavar="N", help="Passes that count, at least 1.")] = 5,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write DATE-COMMIT-bench.md and .json there.")

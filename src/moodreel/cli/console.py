@@ -99,6 +99,13 @@ def tell_inputs(inputs: Inputs) -> None:
         complain(f"{inputs.repeated} inputs named twice, read once")
 
 
+def complete_bundles(incomplete: str) -> list[str]:
+    """For the shell: bundles that ship and begin so; where none does, it goes on with files."""
+    from moodreel.runtime.bundle import list_bundles
+
+    return [name for name in list_bundles() if name.startswith(incomplete)]
+
+
 @contextmanager
 def needs_lab(verb: str) -> Iterator[None]:
     """Turns the absence of a training library into the line that installs it."""

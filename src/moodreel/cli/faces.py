@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moodreel.cli.console import FAILED, LIMIT_HELP, NoIsolateOption, collect, complain, stop, write
+from moodreel.faces import DETECTORS
 
 if TYPE_CHECKING:
     from moodreel.faces.detect import DetectorSettings
     from moodreel.runtime.keypoints import KeypointRow
 
-DETECTOR_HELP = "auto (dlib, else mediapipe), dlib, mediapipe, keypoints:PATH, or frame (the whole frame)."
+CHOICES = f"auto ({', else '.join(DETECTORS)}), {', '.join(DETECTORS)}"
+DETECTOR_HELP = f"{CHOICES}, keypoints:PATH, or frame (the whole frame)."
 """Of ``--detector``, as :func:`parse_detector` reads it."""
 
 
@@ -27,9 +29,7 @@ def keypoints(
         typer.Argument(metavar="PATH", help="Files, folders, globs, or - for a list on stdin."),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to: NAME.json for each clip.")],
-    detector: Annotated[
-        str, typer.Option(metavar="KIND", help="auto (dlib, else mediapipe), dlib, mediapipe or openpose.")
-    ] = "auto",
+    detector: Annotated[str, typer.Option(metavar="KIND", help=f"{CHOICES} or openpose.")] = "auto",
     openpose: Annotated[
         Path | None,
         typer.Option(metavar="DIR|FILE", help="Take faces from files: OpenPose's, or of this verb."),
@@ -150,8 +150,8 @@ def parse_detector(text: str) -> DetectorSettings | None:
         return DetectorSettings("openpose", Path(path))
     if text == "frame":
         return None
-    if text not in ("auto", "dlib", "mediapipe"):
-        raise SettingsError("detector", text, "auto, dlib, mediapipe, keypoints:PATH or frame")
+    if text not in ("auto", *DETECTORS):
+        raise SettingsError("detector", text, f"auto, {', '.join(DETECTORS)}, keypoints:PATH or frame")
     return DetectorSettings(text)
 
 

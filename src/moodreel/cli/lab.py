@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from moodreel.cli.console import FAILED, complain, needs_lab, stop, write
+from moodreel.cli.console import FAILED, complain, complete_bundles, needs_lab, stop, write
 
 Manifests = Annotated[list[Path], typer.Option(metavar="MANIFEST", help="CSV or Parquet; may be repeated.")]
 
@@ -47,7 +47,12 @@ def train(
     data: Manifests,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder for checkpoints and logs.")],
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings, a TOML file.")] = None,
-    init: Annotated[str | None, typer.Option(metavar="BUNDLE", help="Start from a bundle's weights.")] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BUNDLE", help="Start from a bundle's weights.", autocompletion=complete_bundles
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in RUN.")] = False,
     cache: Annotated[
         Path | None,
@@ -68,12 +73,22 @@ def train(
 
 
 def evaluate(
-    target: Annotated[str, typer.Argument(metavar="RUN|BUNDLE", help="A training run or a bundle.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|BUNDLE", help="A training run or a bundle.", autocompletion=complete_bundles
+        ),
+    ],
     data: Manifests,
     split: Annotated[str, typer.Option(metavar="NAME", help="Split of the manifest, or all.")] = "test",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the scores: .json.")] = None,
     against: Annotated[
-        str | None, typer.Option(metavar="RUN|BUNDLE", help="Paired differences from another one instead.")
+        str | None,
+        typer.Option(
+            metavar="RUN|BUNDLE",
+            help="Paired differences from another one instead.",
+            autocompletion=complete_bundles,
+        ),
     ] = None,
 ) -> None:
     """Measure a run or a bundle (needs the "lab" extra)."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from moodreel.cli.console import complain, needs_extra, stop
+from moodreel.cli.console import complain, complete_bundles, needs_extra, stop
 
 
 def serve(
@@ -28,7 +28,11 @@ def serve(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME|BUNDLE", help="Models to serve; default: all that ship. May repeat."),
+        typer.Option(
+            metavar="NAME|BUNDLE",
+            help="Models to serve; default: all that ship. May repeat.",
+            autocompletion=complete_bundles,
+        ),
     ] = None,
     table: Annotated[
         Path | None,

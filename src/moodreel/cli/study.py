@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from moodreel.cli.console import FAILED, complain, needs_lab, stop, write
+from moodreel.cli.console import FAILED, complain, complete_bundles, needs_lab, stop, write
+from moodreel.cli.faces import CHOICES
+from moodreel.faces import DETECTORS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 _SYSTEMS = ("kavan", "caca-rnn", "sta")
-_DETECTORS = ("keypoints", "frame", "auto", "dlib", "mediapipe")
+_DETECTORS = ("keypoints", "frame", "auto", *DETECTORS)
 
 
 def ablate(
@@ -33,6 +35,7 @@ def ablate(
         typer.Option(
             metavar="BUNDLE",
             help="Backbone of all rows; default: face or kavan, if it has not seen the data.",
+            autocompletion=complete_bundles,
         ),
     ] = None,
     splits: Annotated[int, typer.Option(metavar="N", help="kavan: random splits.")] = 5,
@@ -61,8 +64,8 @@ def ablate(
         str,
         typer.Option(
             metavar="KIND",
-            help="Faces of the Face Expression rows: keypoints (the manifest's), frame (all of it), auto, "
-            "dlib or mediapipe.",
+            help="Faces of the Face Expression rows: keypoints (the manifest's), frame (all of it), or "
+            f"{CHOICES}.",
         ),
     ] = "keypoints",
     cache: Annotated[

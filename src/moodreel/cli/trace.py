@@ -19,6 +19,7 @@ from moodreel.cli.console import (
     DeviceOption,
     EngineOption,
     complain,
+    complete_bundles,
     stop,
     write,
 )
@@ -49,7 +50,12 @@ def trace(
     gold: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Of --plot: gold standard and raters.")
     ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME|BUNDLE", help="A bundle of the system sta.")] = "sta",
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|BUNDLE", help="A bundle of the system sta.", autocompletion=complete_bundles
+        ),
+    ] = "sta",
     detector: Annotated[
         str,
         typer.Option(metavar="KIND", help=DETECTOR_HELP),

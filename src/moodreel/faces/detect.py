@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from moodreel.errors import BundleError, MissingExtra, SettingsError
+from moodreel.faces import DETECTORS
 from moodreel.types import BoolArray, Face, FloatArray
 
 if TYPE_CHECKING:
     from moodreel.media import Media
     from moodreel.types import UInt8Array
 
-KINDS = ("auto", "dlib", "mediapipe", "openpose")
+KINDS = ("auto", *DETECTORS, "openpose")
 
 EYES = (slice(36, 42), slice(42, 48))
 """Contours of the two eyes in the 68- and 70-point order; their pupils are points 68 and 69."""
@@ -94,7 +95,7 @@ class DetectorSettings:
 
 
 def choose_detector(settings: DetectorSettings) -> DetectorSettings:
-    """Settles what is open: "auto" becomes dlib where it is installed, else MediaPipe; the model gets a path.
+    """Settles what is open: "auto" becomes the first detector that is installed; the model gets a path.
 
     MediaPipe's model is fetched where it is not in the cache yet and MediaPipe was asked for by name; nothing
     else asks the network.
@@ -105,9 +106,10 @@ def choose_detector(settings: DetectorSettings) -> DetectorSettings:
     """
     kind = settings.kind
     if kind == "auto":
-        kind = "dlib" if _is_installed("dlib") or not _is_installed("mediapipe") else "mediapipe"
-    if kind in ("dlib", "mediapipe") and not _is_installed(kind):
-        raise MissingExtra("faces" if kind == "dlib" else kind, f"finding faces with {kind}")
+        there = (name for name, needs in DETECTORS.items() if _is_installed(needs.module))
+        kind = next(there, next(iter(DETECTORS)))
+    if kind in DETECTORS and not _is_installed(DETECTORS[kind].module):
+        raise MissingExtra(DETECTORS[kind].extra, f"finding faces with {kind}")
     model = settings.model
     if model is not None and not model.is_file():
         raise BundleError(f"{model}: no such file")

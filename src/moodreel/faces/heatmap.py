@@ -51,6 +51,7 @@ def draw_heatmap(
         np.exp(-(((points[..., axis, None] * size - 0.5) - cell) ** 2) / (2 * sigma**2)) @ _pooling(size, n).T
         for axis, n in ((1, grid[0]), (0, grid[1]))
     ]
+    # Eq. 8, pooled
     pooled = np.einsum("...j,...jr,...jc->...rc", weight, along[0], along[1])
     flat = pooled.reshape(*pooled.shape[:-2], -1) / temperature
     raised = np.exp(flat - flat.max(axis=-1, keepdims=True))

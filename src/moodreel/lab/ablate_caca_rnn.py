@@ -198,7 +198,7 @@ def build_row(key: str, model: CacaRnnSettings) -> Net:
     """The network of a row, at random."""
     if key == "2d-3d":
         return Cnn2d3d(classes=len(model.classes), dropout=model.dropout)
-    return build_caca_rnn(settings_of(key, model), len(model.classes))
+    return build_caca_rnn(settings_of(key, model))
 
 
 def settings_of(key: str, model: CacaRnnSettings) -> CacaRnnSettings:

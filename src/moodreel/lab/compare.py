@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moodreel.emotions import EKMAN_7, GIFGIF_17, QUADRANTS
+from moodreel.emotions import EKMAN_7, GIFGIF_17, QUADRANTS, VOCABULARIES
 from moodreel.errors import DataError
 from moodreel.lab import metrics
-from moodreel.lab.data.labels import label_arrays
+from moodreel.lab.data.labels import class_of, label_arrays
 from moodreel.lab.data.manifest import Row, read_manifest
 from moodreel.lab.evaluate import ENOUGH_OTHER, name_manifest, open_target, predict_rows, strongest_class
+from moodreel.runtime.schema import SYSTEMS
 from moodreel.types import FloatArray, Result
 
 Indices = NDArray[np.int64]
@@ -51,7 +52,8 @@ def compare(target: str, other: str, data: Sequence[Path], split: str = "test") 
         manifest name -> ``clips``, ``groups``, ``failed`` and ``scores``: name -> ``score``, ``other``,
         ``difference`` (target minus other), ``interval`` (of the difference, 95 %, bootstrap over groups) and
         ``clips``. For kavan: mean Spearman over the emotions that both score and of whose targets enough
-        differ, quadrant accuracy, seven-class accuracy by the strongest emotion. For face: accuracy.
+        differ, quadrant accuracy, seven-class accuracy by the strongest emotion. For face and
+        caca-rnn: accuracy.
 
     Raises:
         DataError, BundleError: a manifest, the target or the other is wrong, or their systems differ.
@@ -94,13 +96,17 @@ def _say_difference(measure: Measure, groups: NDArray[np.str_]) -> dict[str, Any
 
 
 def _list_measures(system: str, rows: Sequence[Row], sides: Sequence[Sequence[Result]]) -> list[Measure]:
+    if not SYSTEMS[system].emotions:  # classes alone
+        names = SYSTEMS[system].categories
+        vocabulary = next(key for key, classes in VOCABULARIES.items() if classes == names)
+        truth = [class_of(row, vocabulary) for row in rows]
+        labels = [names[place] if place >= 0 else None for place in truth]
+        return _rate("accuracy", labels, [[r.category for r in side] for side in sides])
     classes = [row.labels.get("ekman") for row in rows]
-    if system == "face":
-        return _rate("accuracy", classes, [[r.category for r in side] for side in sides])
-    labels = [label_arrays(row) for row in rows]
-    quadrants = [QUADRANTS[category] if category >= 0 else None for _, _, category in labels]
-    target = np.stack([values for values, _, _ in labels]).astype(float) if labels else np.zeros((0, 17))
-    known = np.stack([mask for _, mask, _ in labels]) if labels else np.zeros((0, 17), bool)
+    arrays = [label_arrays(row) for row in rows]
+    quadrants = [QUADRANTS[category] if category >= 0 else None for _, _, category in arrays]
+    target = np.stack([values for values, _, _ in arrays]).astype(float) if arrays else np.zeros((0, 17))
+    known = np.stack([mask for _, mask, _ in arrays]) if arrays else np.zeros((0, 17), bool)
     predicted = [np.array([[r.emotions[e] for e in GIFGIF_17] for r in side], float) for side in sides]
     return [
         *_order(target, known, predicted),

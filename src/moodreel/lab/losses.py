@@ -66,7 +66,7 @@ def ranking_loss(prediction: Tensor, target: Tensor, mask: Tensor, margin: float
     """
     pairs = _ordered_pairs(target, mask)
     gap = prediction.unsqueeze(2) - prediction.unsqueeze(1)
-    cost = torch.where(pairs, functional.softplus(margin - gap), 0.0).sum(dim=(1, 2))
+    cost = torch.where(pairs, functional.softplus(margin - gap), 0.0).sum(dim=(1, 2))  # for Eq. 11
     count = pairs.sum(dim=(1, 2))
     used = count > 0
     return (cost / count.clamp(min=1)).sum() / used.sum().clamp(min=1)
@@ -83,7 +83,7 @@ def ranking_errors(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         [N] in [0, 1]; NaN for a clip without an ordered pair.
     """
     pairs = _ordered_pairs(target, mask)
-    wrong = pairs & (prediction.unsqueeze(2) < prediction.unsqueeze(1))
+    wrong = pairs & (prediction.unsqueeze(2) < prediction.unsqueeze(1))  # Eq. 11
     return wrong.sum(dim=(1, 2)) / pairs.sum(dim=(1, 2))  # 0 / 0 is NaN
 
 
@@ -99,7 +99,7 @@ def keypoint_loss(heatmap: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
     Returns:
         scalar; 0 when no frame has any.
     """
-    each = ((heatmap - attention) ** 2).sum(dim=2)
+    each = ((heatmap - attention) ** 2).sum(dim=2)  # Eq. 7
     return torch.where(mask, each, 0.0).sum() / mask.sum().clamp(min=1)
 
 
@@ -119,4 +119,4 @@ def total_loss(parts: Mapping[str, Tensor], settings: KavanSettings) -> Tensor:
         "ranking": settings.weight_ranking,
         "keypoints": settings.weight_keypoints,
     }
-    return torch.stack([weights[name] * value for name, value in parts.items()]).sum()
+    return torch.stack([weights[name] * value for name, value in parts.items()]).sum()  # Eq. 9, 12

@@ -56,5 +56,6 @@ def ccc_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     gap_y = torch.where(mask, target - mean(target), 0.0)
     covariance = mean(gap_x * gap_y)  # rho sigma_x sigma_y
     spread = mean(gap_x**2) + mean(gap_y**2) + (mean(prediction) - mean(target)) ** 2
+    # Eq. 4
     ccc = torch.where(spread > 0, 2 * covariance / torch.where(spread > 0, spread, 1.0), 0.0)
     return torch.where(mask.any(), 1 - ccc, 0.0)

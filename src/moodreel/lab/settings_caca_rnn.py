@@ -80,8 +80,8 @@ class CacaRnnSettings:
         require(self.phases >= 1, "model.phases", self.phases, "at least 1")
         known = self.faces in ("auto", "keypoints", "frame")
         require(known, "model.faces", self.faces, "'auto', 'keypoints' or 'frame'")
-        known = self.vocabulary in ("mec", "ekman")
-        require(known, "model.vocabulary", self.vocabulary, "'mec' or 'ekman'")
+        known = self.vocabulary in VOCABULARIES
+        require(known, "model.vocabulary", self.vocabulary, f"one of {', '.join(VOCABULARIES)}")
         known = self.extractor in ("compact", "squeezenet")
         require(known, "model.extractor", self.extractor, "'compact' or 'squeezenet'")
         given = self.extractor == "squeezenet" or self.extractor_weights == "none"

@@ -56,6 +56,7 @@ def score_traces(
         return TraceScores(error, 0.0, 0.0, len(x), True)
     covariance = float(((x - x.mean()) * (y - y.mean())).mean())
     spread = float(x.var() + y.var() + (x.mean() - y.mean()) ** 2)
+    # CC, and CCC after Eq. 4
     return TraceScores(error, covariance / float(x.std() * y.std()), 2 * covariance / spread, len(x), False)
 
 

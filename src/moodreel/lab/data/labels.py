@@ -8,10 +8,10 @@ import numpy as np
 
 from moodreel.emotions import (
     EKMAN_TO_GIFGIF,
-    EKMAN_TO_MEC,
     GIFGIF_17,
     QUADRANT_OF,
     QUADRANTS,
+    STAND_INS,
     VOCABULARIES,
 )
 from moodreel.lab.data.manifest import Row
@@ -56,11 +56,12 @@ def label_arrays(row: Row) -> tuple[Float32Array, np.ndarray[tuple[int], np.dtyp
 def class_of(row: Row, vocabulary: str) -> int:
     """Index of a row's class in a vocabulary, -1 where it has none.
 
-    A row with an Ekman label alone has the MEC class of :data:`EKMAN_TO_MEC`.
+    A row with a label of another vocabulary alone has the class that :data:`STAND_INS` names, if any.
     """
     label = row.labels.get(vocabulary)
-    if label is None and vocabulary == "mec":
-        label = EKMAN_TO_MEC.get(row.labels.get("ekman", ""))
+    for other, mapping in STAND_INS.get(vocabulary, {}).items():
+        if label is None:
+            label = mapping.get(row.labels.get(other, ""))
     return -1 if label is None else VOCABULARIES[vocabulary].index(label)
 
 

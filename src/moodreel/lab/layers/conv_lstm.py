@@ -68,6 +68,7 @@ class ConvLSTM(nn.Module):
         Returns:
             h_t and c_t.
         """
+        # Eq. 1
         gates = projected + functional.conv2d(h, self.weight_h, padding=self.pad)
         i, f, g, o = gates.chunk(4, dim=1)
         if self.peepholes == "hadamard":

@@ -132,9 +132,8 @@ class HSLSTM(nn.Module):
             else:
                 alpha = self.attention(cells[:, t], h, segment)
                 weights.append(alpha)
-                x = torch.bmm((alpha + self.w_res).unsqueeze(1).to(features.dtype), features[:, t]).squeeze(
-                    1
-                )  # Eq. 4
+                weight = (alpha + self.w_res).unsqueeze(1).to(features.dtype)
+                x = torch.bmm(weight, features[:, t]).squeeze(1)  # Eq. 4
             if segment is not None:
                 x = torch.cat([x, segment], dim=1)
             h, c = node(node.project(x), h, c)

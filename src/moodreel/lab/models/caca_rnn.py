@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from moodreel.emotions import MEC_8
 from moodreel.errors import DataError, SettingsError
 from moodreel.lab.layers.dot_attention import AttentiveLSTM, SequenceLSTM, clear_padding, mask_padding, widen
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
@@ -207,12 +206,13 @@ class CascadeRnn(CacaRnn):
         return h, attention
 
 
-def build_caca_rnn(settings: CacaRnnSettings, classes: int = len(MEC_8)) -> CacaRnn:
-    """The network that settings name, at random.
+def build_caca_rnn(settings: CacaRnnSettings) -> CacaRnn:
+    """The network that settings name, at random, for the classes of their vocabulary.
 
     Raises:
         SettingsError: it is the 2D-3D-CNN, which reads feature maps: :class:`moodreel.lab.models.cnn_2d_3d`.
     """
+    classes = len(settings.classes)
     if settings.network in ("face", "context"):
         return SingleRnn(settings, classes)
     if settings.network == "parallel":

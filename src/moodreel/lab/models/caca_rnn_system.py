@@ -58,8 +58,8 @@ class CacaRnnSystem(nn.Module):
         super().__init__()
         self.settings = settings
         self.extractors = Extractors(settings)
-        self.rnn = build_caca_rnn(settings, len(settings.classes))
-        self.fallback = build_caca_rnn(fallback_settings(settings), len(settings.classes))
+        self.rnn = build_caca_rnn(settings)
+        self.fallback = build_caca_rnn(fallback_settings(settings))
 
 
 def fallback_settings(settings: CacaRnnSettings) -> CacaRnnSettings:

@@ -122,7 +122,7 @@ class AttentionNetwork(nn.Module):
         score: Tensor = self.locate(states.flatten(0, 1))  # W^T H_t, [N T, 1, H, W]
         height, width = score.shape[2:]
         score = score.reshape(*frames.shape[:2], height * width)
-        if self.delayed:  # Eq. 2 reads H_{t-1}; H_0 = 0
+        if self.delayed:  # the state read is H_{t-1}, as printed; H_0 = 0
             score = torch.cat([torch.zeros_like(score[:, :1]), score[:, :-1]], dim=1)
         attention = torch.softmax(widen(score), dim=2)  # Eq. 2
         return attention.reshape(*frames.shape[:2], height, width)
