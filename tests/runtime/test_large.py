@@ -15,6 +15,7 @@ from moodreel.runtime.parts import (
     Stamp,
     list_parts,
 )
+from runtime import large_runs
 from runtime.large_runs import SETTINGS, fresh, go, guess, lib_fixture, merged  # noqa: F401 (fixtures)
 
 
@@ -53,9 +54,9 @@ def test_the_stamp_is_that_before_reading(lib, monkeypatch):
             (lib / "b.gif").write_text("written while it was read")
         return results
 
-    monkeypatch.setitem(globals(), "guess", change_meanwhile)
+    monkeypatch.setattr(large_runs, "guess", change_meanwhile)
     go()
-    monkeypatch.setitem(globals(), "guess", real)
+    monkeypatch.setattr(large_runs, "guess", real)
     assert go()[0] == ["lib/b.gif"]
     assert merged() == fresh()
 
