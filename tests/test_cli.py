@@ -1,89 +1,16 @@
 """The command line: exit codes, streams, bad input. Most tests run it in this process, through main()."""
 
 import csv
-import io
 import json
-import os
-import resource
-import signal
-import subprocess
 import sys
-import time
 
 import pyarrow.parquet as parquet
 import pytest
 
+from cli_runs import bundles_fixture, names_in, place_fixture, run_fixture  # noqa: F401 (fixtures)
 from moodreel import cli
-from moodreel.runtime import bundle as bundle_rooms
 from moodreel.runtime.table import list_columns
-from runtime.tiny import BLUE, GREEN, RED, draw_gif, make_model, write_bundle
-
-
-class Run:
-    """Runs the command line here and holds what came of it: code, out, err."""
-
-    def __init__(self, capfd, monkeypatch):
-        self._capfd, self._monkeypatch = capfd, monkeypatch
-
-    def __call__(self, *args, stdin=b""):
-        self._monkeypatch.setattr(sys, "argv", ["moodreel", *map(str, args)])
-        self._monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        self._capfd.readouterr()
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as caught:
-                cli.main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        self.code = caught.value.code
-        self.out, self.err = self._capfd.readouterr()
-        assert "Traceback" not in self.err
-        return self
-
-
-@pytest.fixture
-def run(capfd, monkeypatch, place):
-    return Run(capfd, monkeypatch)
-
-
-@pytest.fixture(scope="session")
-def bundles(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundles")
-    some = {
-        "emotions": ["happiness", "anger", "sadness"],
-        "categories": ["pleasure_arousal", "misery_arousal"],
-    }
-    write_bundle(folder / "kavan")
-    write_bundle(folder / "face", "face")
-    write_bundle(folder / "some", supervised=some)
-    write_bundle(folder / "broken", model=make_model(broken=True))
-    return folder
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch, bundles):
-    """A working folder with three GIFs and the shipped bundles replaced by tiny ones."""
-    monkeypatch.setattr(bundle_rooms, "BUNDLED", bundles)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
-    for name, colour in [("red", RED), ("green", GREEN), ("blue", BLUE)]:
-        draw_gif(tmp_path / "gifs" / f"{name}.gif", colour, colour)
-    return tmp_path
-
-
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def command(*args, **options):
-    """Runs the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "moodreel", *map(str, args)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        **options,
-    )
+from runtime.tiny import RED, draw_gif
 
 
 def test_one_file_prints_a_chart(run):
@@ -388,61 +315,6 @@ def test_evaluate_prints_and_writes(run, place, monkeypatch):
     assert run.out.startswith("score")
 
 
-def test_help_imports_nothing_heavy():
-    run = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "moodreel", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "predict" in run.stdout
-    loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in run.stderr.splitlines()}
-    heavy = {"numpy", "torch", "onnxruntime", "av", "PIL", "pyarrow", "rich", "matplotlib", "jinja2"}
-    assert "typer" in loaded
-    assert loaded & heavy == set()
-
-
-def test_predict_imports_no_more_than_it_needs(place, bundles):
-    code = (
-        "import sys; sys.argv = ['moodreel', 'predict', 'gifs/red.gif', '--model', sys.argv[1]]\n"
-        "from moodreel.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
-        "print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code, bundles / "kavan"], capture_output=True, text=True, check=True, cwd=place
-    )
-    heavy = {"torch", "pyarrow", "rich", "matplotlib", "jinja2", "av", "lightning", "onnx"}
-    assert set(run.stderr.split()) & heavy == set()
-
-
-def test_module_and_ascii_terminal(place, bundles):
-    run = command(
-        "predict",
-        "gifs/red.gif",
-        "--model",
-        bundles / "kavan",
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-    )
-    assert (run.returncode, run.stderr) == (0, "")
-    assert "|" + "#" * 28 in run.stdout
-
-
-@pytest.mark.parametrize("extra", [["--json"], []])
-def test_a_closed_pipe_is_quiet(place, bundles, extra):
-    ours, theirs = os.pipe()
-    os.close(ours)  # the reader has left
-    run = subprocess.run(
-        [sys.executable, "-m", "moodreel", "predict", "gifs", "--model", bundles / "kavan", *extra],
-        stdout=theirs,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=120,
-    )
-    os.close(theirs)
-    assert (run.returncode, run.stderr) == (141, "")
-
-
 def test_a_network_that_fails_is_the_inputs_failure(run, place, monkeypatch):
     from moodreel.runtime.engine import OnnxEngine
 
@@ -464,53 +336,3 @@ def test_an_interrupt_behind_another_error(run, place, monkeypatch):
     monkeypatch.setattr(cli, "collect", fail)
     run("predict", "gifs")
     assert (run.code, run.err) == (130, "")
-
-
-def interrupt(program, arguments, sent, wait):
-    """Runs a program until it says that it is reading, sends a signal; returns its code and its errors."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
-    )
-    assert process.stdout.readline() == "reading\n"
-    time.sleep(wait)
-    process.send_signal(sent)
-    _, err = process.communicate(timeout=60)
-    return process.returncode, err
-
-
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_leaves_nothing(place, bundles, sent, code):
-    for k in range(3):
-        draw_gif(place / "many" / f"{k}.gif", RED, size=30)
-    slow = (
-        "import sys, time\n"
-        "from moodreel.runtime import frame_reader\n"
-        "real = frame_reader.open_media\n"
-        "def slow(*args):\n    print('reading', flush=True)\n    time.sleep(0.5)\n    return real(*args)\n"
-        "frame_reader.open_media = slow\n"
-        "from moodreel.cli import main\n"
-        "main()\n"
-    )
-    args = ["predict", "many", "--out", "m.csv", "--workers", "1", "--model", bundles / "kavan"]
-    returned, err = interrupt(slow, args, sent, 0.1)
-    assert returned == code
-    assert "Traceback" not in err
-    assert names_in(place) == ["gifs", "many"]
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_a_full_disk_is_one_line(place, bundles, suffix):
-    (place / f"m{suffix}").write_text("old")
-    run = command(
-        "predict", "gifs", "--out", f"m{suffix}", "--model", bundles / "kavan",
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
-    )  # fmt: skip
-    assert run.returncode == 2
-    assert run.stderr.startswith("moodreel: ")
-    assert run.stderr.count("\n") == 1
-    assert names_in(place) == ["gifs", f"m{suffix}"]
-    assert (place / f"m{suffix}").read_text() == "old"

@@ -5,8 +5,8 @@ from contextlib import nullcontext
 
 import pytest
 
+from cli_runs import bundles_fixture, names_in, place_fixture, run_fixture  # noqa: F401 (fixtures)
 from moodreel.runtime import cluster
-from test_cli import bundles, names_in, place, run  # noqa: F401 (fixtures)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def pool(monkeypatch):
     return asked
 
 
-def test_a_run_on_a_cluster_is_a_run(run, place, pool):  # noqa: F811
+def test_a_run_on_a_cluster_is_a_run(run, place, pool):
     (place / "gifs" / "bad.gif").write_text("no picture")
     (place / "gifs" / "notes.txt").touch()
     run("predict", "gifs", "--cluster", "local", "--out", "moods", "--workers", "2")
@@ -56,7 +56,7 @@ def test_a_run_on_a_cluster_is_a_run(run, place, pool):  # noqa: F811
     assert "moods: has a run already: --resume goes on with it" in run.err
 
 
-def test_out_may_be_a_store(run, place, pool):  # noqa: F811
+def test_out_may_be_a_store(run, place, pool):
     import fsspec
 
     run("predict", "gifs/red.gif", "--cluster", "auto", "--out", "memory://moods/")
@@ -83,7 +83,7 @@ def test_out_may_be_a_store(run, place, pool):  # noqa: F811
         (["nosuch://gifs", "--out", "moods"], "nosuch://gifs: "),
     ],
 )
-def test_wrong_commands(run, place, pool, args, said):  # noqa: F811
+def test_wrong_commands(run, place, pool, args, said):
     run("predict", "gifs", "--cluster", "local", *args)
     assert (run.code, run.out) == (2, "")
     assert run.err.startswith(f"moodreel: {said}")
@@ -91,7 +91,7 @@ def test_wrong_commands(run, place, pool, args, said):  # noqa: F811
     assert names_in(place) == ["gifs"]
 
 
-def test_no_media_at_all(run, place, pool):  # noqa: F811
+def test_no_media_at_all(run, place, pool):
     (place / "empty").mkdir()
     run("predict", "empty", "--cluster", "local", "--out", "moods")
     assert run.code == 2
@@ -100,7 +100,7 @@ def test_no_media_at_all(run, place, pool):  # noqa: F811
     assert names_in(place) == ["empty", "gifs"]
 
 
-def test_a_missing_extra_is_told(run, place, monkeypatch):  # noqa: F811
+def test_a_missing_extra_is_told(run, place, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     run("predict", "gifs", "--cluster", "local", "--out", "moods")
     assert run.code == 2

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import moodreel
+from cli_runs import bundles_fixture, place_fixture, run_fixture  # noqa: F401 (fixtures)
 from fragile import BROKEN
 from moodreel.media import Limits, pool
 from runtime.tiny import BLUE, GREEN, RED, draw_gif, write_bundle, write_sta
-from test_cli import bundles, place, run  # noqa: F401 (fixtures)
 
 CRASHES = {
     "abort": "the decoder crashed: signal SIGABRT",
@@ -39,7 +39,7 @@ def draw_all(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_crash_costs_one_row(run, place, fragile):  # noqa: F811
+def test_a_crash_costs_one_row(run, place, fragile):
     names = draw_all(place / "lib")
     run("predict", "lib", "--no-isolate", "--json")
     whole = [json.loads(line) for line in run.out.splitlines()]
@@ -60,7 +60,7 @@ def test_a_crash_costs_one_row(run, place, fragile):  # noqa: F811
     assert run.code == 0  # the fault is the test's, in the process that is not there
 
 
-def test_what_is_drawn_is_decoded_apart_too(run, place, fragile):  # noqa: F811
+def test_what_is_drawn_is_decoded_apart_too(run, place, fragile):
     """A decoder that crashes only where pictures are wanted as they are."""
     for name in ("drawn", "good"):
         draw_gif(place / f"{name}.gif", RED, BLUE)
@@ -106,7 +106,7 @@ def test_order_and_bounds_hold_with_many(tmp_path, fragile):
     assert done == 60
 
 
-def test_limits_are_settings_of_the_command(run, place):  # noqa: F811
+def test_limits_are_settings_of_the_command(run, place):
     gifs = [f"gifs/{name}.gif" for name in ("blue", "red")]
     for extra in ([], ["--no-isolate"]):
         run("predict", *gifs, "--limit", "canvas_pixels=399", "--json", *extra)

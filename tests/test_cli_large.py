@@ -12,13 +12,13 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
+from cli_runs import bundles_fixture, command, interrupt, names_in, place_fixture, run_fixture  # noqa: F401 (fixtures)
 from runtime.tiny import BLUE, GREEN, RED, draw_gif
-from test_cli import bundles, command, interrupt, names_in, place, run  # noqa: F401 (fixtures)
 
 KILL = Path(__file__).parent / "runtime" / "kill.py"
 
 
-def test_a_folder_gets_a_run_and_merge_its_table(run, place):  # noqa: F811
+def test_a_folder_gets_a_run_and_merge_its_table(run, place):
     (place / "gifs" / "bad.gif").write_text("no picture")
     (place / "gifs" / "notes.txt").touch()
     run("predict", "gifs", "--out", "moods/")
@@ -51,7 +51,7 @@ def test_a_folder_gets_a_run_and_merge_its_table(run, place):  # noqa: F811
     assert merged.equals(fresh, check_metadata=True)
 
 
-def test_shards_together_are_the_whole(run, place):  # noqa: F811
+def test_shards_together_are_the_whole(run, place):
     for k in range(9):
         draw_gif(place / "gifs" / "more" / f"{k}.gif", (RED, GREEN, BLUE)[k % 3])
     for i in (1, 2, 3):
@@ -67,7 +67,7 @@ def test_shards_together_are_the_whole(run, place):  # noqa: F811
     assert run.err.startswith("moodreel: moods/shard-2-of-3: ")
 
 
-def test_a_list_on_stdin_has_a_run_of_its_own(run, place):  # noqa: F811
+def test_a_list_on_stdin_has_a_run_of_its_own(run, place):
     names = b"gifs/red.gif\ngifs/absent.gif\ngifs/blue.gif\n"
     run("predict", "-", "--out", "moods", stdin=names)
     assert run.code == 1
@@ -107,7 +107,7 @@ def test_a_list_on_stdin_has_a_run_of_its_own(run, place):  # noqa: F811
         (["--out", "done"], "done: has a run already: --resume goes on with it"),
     ],
 )  # fmt: skip
-def test_wrong_runs(run, place, args, said):  # noqa: F811
+def test_wrong_runs(run, place, args, said):
     run("predict", "gifs", "--out", "done")
     (place / "file").touch()
     before = names_in(place), names_in(place / "done")
@@ -128,7 +128,7 @@ def test_wrong_runs(run, place, args, said):  # noqa: F811
         (["done", "--out", "gifs"], "--out gifs: expected a name"),
     ],
 )
-def test_wrong_merges(run, place, args, said):  # noqa: F811
+def test_wrong_merges(run, place, args, said):
     run("predict", "gifs", "--out", "done")
     run("merge", *args)
     assert (run.code, run.out) == (2, "")
@@ -136,7 +136,7 @@ def test_wrong_merges(run, place, args, said):  # noqa: F811
     assert names_in(place) == ["done", "gifs"]
 
 
-def test_no_media_leaves_nothing(run, place):  # noqa: F811
+def test_no_media_leaves_nothing(run, place):
     (place / "empty").mkdir()
     run("predict", "empty", "--out", "moods", "--resume")
     assert run.code == 2
@@ -144,7 +144,7 @@ def test_no_media_leaves_nothing(run, place):  # noqa: F811
     assert names_in(place) == ["empty", "gifs"]
 
 
-def test_progress_says_rate_and_time_left(run, place, monkeypatch):  # noqa: F811
+def test_progress_says_rate_and_time_left(run, place, monkeypatch):
     from moodreel.report import terminal
 
     clock = iter(range(0, 10**6, 3))
@@ -159,7 +159,7 @@ def test_progress_says_rate_and_time_left(run, place, monkeypatch):  # noqa: F81
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_keeps_what_is_finished(place, bundles, sent, code):  # noqa: F811
+def test_interrupted_keeps_what_is_finished(place, bundles, sent, code):
     for k in range(6):
         draw_gif(place / "many" / f"{k}.gif", RED, size=30)
     slow = (
@@ -190,7 +190,7 @@ def test_interrupted_keeps_what_is_finished(place, bundles, sent, code):  # noqa
     assert len((place / "m.csv").read_text("utf-8").splitlines()) == 7
 
 
-def test_a_full_disk_is_one_line(place, bundles):  # noqa: F811
+def test_a_full_disk_is_one_line(place, bundles):
     told = command(
         "predict", "gifs", "--out", "m", "--model", bundles / "kavan",
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),

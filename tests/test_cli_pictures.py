@@ -4,14 +4,14 @@ import json
 
 import pytest
 
+from cli_runs import bundles_fixture, names_in, place_fixture, run_fixture  # noqa: F401 (fixtures)
 from moodreel.media import read_clip
 from moodreel.report import name_overlay
 from runtime.tiny import BLUE, RED, draw_gif
-from test_cli import bundles, names_in, place, run  # noqa: F401 (fixtures)
 
 
 @pytest.mark.parametrize("model", ["kavan", "face"])
-def test_one_file_with_both(run, place, model):  # noqa: F811
+def test_one_file_with_both(run, place, model):
     run("predict", "gifs/red.gif", "--model", model, "--report", "r", "--overlay", "o")
     assert run.code == 0
     assert run.out.startswith("gifs/red.gif\n  20 x 20, 2 frames")
@@ -24,7 +24,7 @@ def test_one_file_with_both(run, place, model):  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp", "mp4"])
-def test_overlay_formats_keep_the_times(run, place, kind):  # noqa: F811
+def test_overlay_formats_keep_the_times(run, place, kind):
     draw_gif(place / "a" / "x.gif", RED, BLUE, RED, seconds=0.25)
     draw_gif(place / "b" / "x.gif", RED, seconds=0.25)
     run("predict", "a", "b", "--overlay", "o", "--overlay-format", kind)
@@ -34,7 +34,7 @@ def test_overlay_formats_keep_the_times(run, place, kind):  # noqa: F811
     assert clip.durations.tolist() == [0.25] * 3
 
 
-def test_rows_are_the_same_with_and_without(run, place):  # noqa: F811
+def test_rows_are_the_same_with_and_without(run, place):
     run("predict", "gifs", "absent.gif", "--json")
     rows, code = run.out, run.code
     run("predict", "gifs", "absent.gif", "--json", "--report", "r", "--overlay", "o", "--out", "m.csv")
@@ -50,7 +50,7 @@ def test_rows_are_the_same_with_and_without(run, place):  # noqa: F811
     assert len(names_in(place / "o")) == 3
 
 
-def test_only_errors_still_give_a_report(run, place):  # noqa: F811
+def test_only_errors_still_give_a_report(run, place):
     run("predict", "absent.gif", "--report", "r", "--overlay", "o")
     assert (run.code, run.out) == (1, "")
     assert run.err.startswith("moodreel: absent.gif: no such file\n")
@@ -58,7 +58,7 @@ def test_only_errors_still_give_a_report(run, place):  # noqa: F811
     assert names_in(place / "o") == []
 
 
-def test_what_cannot_be_drawn_keeps_its_row(run, place, monkeypatch):  # noqa: F811
+def test_what_cannot_be_drawn_keeps_its_row(run, place, monkeypatch):
     """The first frames can be scored, the whole cannot be drawn."""
 
     def refuse(result, *_):
@@ -79,7 +79,7 @@ def test_what_cannot_be_drawn_keeps_its_row(run, place, monkeypatch):  # noqa: F
     assert run.err.startswith("moodreel: gifs/red.gif: no overlay: OSError")
 
 
-def test_a_report_that_cannot_be_written_leaves_the_old_one(run, place, monkeypatch):  # noqa: F811
+def test_a_report_that_cannot_be_written_leaves_the_old_one(run, place, monkeypatch):
     run("predict", "gifs", "--report", "r")
     before = (place / "r" / "index.html").read_bytes()
 
@@ -94,7 +94,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(run, place, monkeypa
     assert (place / "r" / "index.html").read_bytes() == before
 
 
-def test_without_them_nothing_of_it_is_imported(place, bundles):  # noqa: F811
+def test_without_them_nothing_of_it_is_imported(place, bundles):
     import subprocess
     import sys
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from test_cli import Run, names_in
+from cli_runs import Run, names_in
 from test_cli_votes import list_modules
 
 RATINGS = """clip,condition,rater,emotion,intensity

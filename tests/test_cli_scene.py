@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
+from cli_runs import bundles_fixture, names_in, place_fixture, run_fixture  # noqa: F401 (fixtures)
 from faces.fakes import Squares, draw
 from moodreel.emotions import MEC_8
 from moodreel.media import write_gif
@@ -15,7 +16,6 @@ from moodreel.report import name_overlay, terminal
 from moodreel.runtime import recognizer, scene_reader, trace_reader
 from moodreel.runtime.schema import SYSTEMS
 from runtime.tiny import write_bundle, write_sta
-from test_cli import bundles, names_in, place, run  # noqa: F401 (fixtures)
 
 PERSON = [(8, 8, 16, (200, 10)), (40, 8, 16, (10, 200))]
 
@@ -41,7 +41,7 @@ class Networks:
 
 
 @pytest.fixture
-def rooms(place, monkeypatch):  # noqa: F811
+def rooms(place, monkeypatch):
     """The working folder with two models that look for faces, and clips of two, one and no faces."""
     used = []
 
@@ -70,7 +70,7 @@ def rooms(place, monkeypatch):  # noqa: F811
     return used
 
 
-def test_one_clip_says_which_face(run, rooms):  # noqa: F811
+def test_one_clip_says_which_face(run, rooms):
     run("predict", "clips/both.gif", "--model", "scene")
     assert run.code == 0, run.err
     lines = run.out.splitlines()
@@ -84,7 +84,7 @@ def test_one_clip_says_which_face(run, rooms):  # noqa: F811
     assert run.out.splitlines()[-1] == "  no face was found: read from the scene alone"
 
 
-def test_every_face_of_one_clip_is_a_chart(run, rooms, place):  # noqa: F811
+def test_every_face_of_one_clip_is_a_chart(run, rooms, place):
     run("predict", "clips/both.gif", "--model", "scene", "--every-face", "--overlay", "o", "--report", "r")
     assert run.code == 0, run.err
     charts = run.out.split("\n\nclips/")
@@ -98,7 +98,7 @@ def test_every_face_of_one_clip_is_a_chart(run, rooms, place):  # noqa: F811
     assert (place / "r" / "index.html").read_text("utf-8").count("<article") == 2
 
 
-def test_every_face_is_a_row_and_inputs_are_counted(run, rooms, place, monkeypatch):  # noqa: F811
+def test_every_face_is_a_row_and_inputs_are_counted(run, rooms, place, monkeypatch):
     seen = []
     monkeypatch.setattr(terminal.Progress, "update", lambda self, done, failed: seen.append((done, failed)))
     run("predict", "clips", "absent.gif", "--model", "scene", "--every-face", "--out", "m.csv")
@@ -119,7 +119,7 @@ def test_every_face_is_a_row_and_inputs_are_counted(run, rooms, place, monkeypat
     assert (run.code, run.err) == (0, "moodreel: 3 rows: m.csv (schema 1)\n")
 
 
-def test_the_table_tells_faces_apart(run, rooms):  # noqa: F811
+def test_the_table_tells_faces_apart(run, rooms):
     run("predict", "clips", "--model", "scene", "--every-face")
     assert [line.split()[:4] for line in run.out.splitlines()] == [
         ["path", "face", "category", "conf"],
@@ -134,13 +134,13 @@ def test_the_table_tells_faces_apart(run, rooms):  # noqa: F811
 
 @pytest.mark.parametrize("model", ["scene", "sta"])
 @pytest.mark.parametrize(("option", "kind"), [(None, "auto"), ("auto", "auto"), ("dlib", "dlib")])
-def test_the_detector_is_the_one_that_was_named(run, rooms, model, option, kind):  # noqa: F811
+def test_the_detector_is_the_one_that_was_named(run, rooms, model, option, kind):
     run("predict", "clips/one.gif", "--model", model, *(["--detector", option] if option else []))
     assert (run.code, [settings.kind for settings in rooms]) == (0, [kind])
 
 
 @pytest.mark.parametrize("model", ["scene", "sta"])
-def test_the_whole_frame_needs_no_detector(run, rooms, model):  # noqa: F811
+def test_the_whole_frame_needs_no_detector(run, rooms, model):
     run("predict", "clips/one.gif", "--model", model, "--detector", "frame", "--json")
     assert (run.code, rooms) == (0, [])
     assert json.loads(run.out)["faces"] is None
@@ -148,7 +148,7 @@ def test_the_whole_frame_needs_no_detector(run, rooms, model):  # noqa: F811
     assert "  the whole frame was taken as the face\n" in run.out
 
 
-def test_keypoint_files_as_a_detector(run, rooms, place):  # noqa: F811
+def test_keypoint_files_as_a_detector(run, rooms, place):
     (place / "points").mkdir()
     run("predict", "clips/one.gif", "--model", "scene", "--detector", "keypoints:points", "--json")
     assert (run.code, [(s.kind, str(s.files)) for s in rooms]) == (0, [("openpose", "points")])
@@ -170,12 +170,12 @@ def test_keypoint_files_as_a_detector(run, rooms, place):  # noqa: F811
          "detector = 'eyes': expected auto, dlib, mediapipe, keypoints:PATH or frame"),
     ],
 )  # fmt: skip
-def test_a_wrong_command_is_one_line(run, rooms, args, line):  # noqa: F811
+def test_a_wrong_command_is_one_line(run, rooms, args, line):
     run("predict", "clips/one.gif", *args)
     assert (run.code, run.out, run.err) == (2, "", f"moodreel: {line}\n")
 
 
-def test_a_trace_is_drawn_without_being_asked_for(run, rooms, place):  # noqa: F811
+def test_a_trace_is_drawn_without_being_asked_for(run, rooms, place):
     run("predict", "clips/one.gif", "--model", "sta", "--report", "r")
     assert run.code == 0, run.err
     assert "  along time " in run.out

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from cli_runs import Run, command
 from moodreel.runtime.search import open_table
 from moodreel.runtime.table import list_columns
-from runtime.test_search import ROWS, make_row, write_run, write_table
-from test_cli import Run, command
+from runtime.search_rows import ROWS, make_row, write_run, write_table
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_a_fault_in_the_query_leaves_an_older_file(run):
 
 
 def test_a_run_that_is_not_finished(run):
-    from runtime.test_search import SETTINGS, make_entry, write_part
+    from runtime.search_rows import SETTINGS, make_entry, write_part
 
     write_run(Path.cwd() / "done")
     run("search", "done", "anger >= 0.5")

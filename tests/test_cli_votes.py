@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 import pytest
 
-from test_cli import Run, command, names_in
+from cli_runs import Run, command, names_in
 
 GOOD = """emotion,left,right,choice,voter,time
 joy,a,b,left,ann,1

@@ -3,6 +3,7 @@
 A fence after the line ``<!-- run -->`` is run by bash, in a folder that has what the page speaks of.
 """
 
+import math
 import re
 import shutil
 
@@ -51,6 +52,72 @@ def test_own_labels(toons, tmp_path):
     assert set(table["status"]) == {"ok"}
     assert None not in table["anger"]
     assert set(table["relief"]) == {None}  # the page says so
+
+
+def run_snippet(name, folder, monkeypatch):
+    """Runs a fence of Python of datasets.md after its mark, in a folder."""
+    pytest.importorskip("pandas")
+    page = (ROOT / "docs" / "datasets.md").read_text("utf-8")
+    (lines,) = re.findall(rf"^<!-- run: {name} -->\n```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(folder)
+    exec(lines, {})
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path.resolve()
+
+
+def test_manifest_from_names(tmp_path, monkeypatch):
+    from moodreel.lab.data.manifest import read_manifest
+
+    names = [
+        "01/02-01-06-01-02-01-01",
+        "12/02-01-03-02-01-01-12",
+        "12/02-01-02-01-01-01-12",
+        "12/03-01-05-01-01-01-12",
+    ]
+    clips = [touch(tmp_path / "ravdess" / f"Actor_{name}.mp4") for name in names]
+    run_snippet("names", tmp_path, monkeypatch)
+    rows = read_manifest("ravdess.csv").rows
+    assert [(row.clip, row.group, row.labels) for row in rows] == [
+        (clips[0], "ravdess:01", {"ekman": "fear"}),
+        (clips[1], "ravdess:12", {"ekman": "happiness"}),
+    ]
+
+
+def test_manifest_from_a_table(tmp_path, monkeypatch):
+    from moodreel.lab.data.manifest import read_manifest
+
+    clip = touch(tmp_path / "rated" / "clips" / "a.mp4")
+    (tmp_path / "rated" / "labels.csv").write_text(
+        "file,speaker,part,anger,happiness\na.mp4,7,training,1,5.5\nb.mp4,8,development,,4\nc.mp4,9,evaluation,7,1\n"
+    )
+    run_snippet("table", tmp_path, monkeypatch)
+    rows = read_manifest("rated.csv").rows
+    assert rows[0].clip == clip
+    assert [(row.group, row.split, row.scores) for row in rows] == [
+        ("rated:7", "train", {"anger": -1, "happiness": 0.5}),
+        ("rated:8", "val", {"happiness": 0}),
+        ("rated:9", "test", {"anger": 1, "happiness": -1}),
+    ]
+
+
+def test_manifest_from_frames(tmp_path, monkeypatch):
+    from moodreel.lab.data.manifest import read_manifest
+    from moodreel.labels.traces import read_traces
+
+    folder = tmp_path / "rated_frames"
+    clips = [touch(folder / f"{name}.mp4") for name in ("ann_1", "ann_2")]
+    (folder / "ann_1.csv").write_text("valence\n-100\n\n50\n")
+    (folder / "ann_2.csv").write_text("valence\n0\n")
+    run_snippet("frames", tmp_path, monkeypatch)
+    rows = read_manifest("rated_frames.csv").rows
+    assert [(row.clip, row.group) for row in rows] == [(clip, "ann") for clip in clips]
+    traces = read_traces(rows[0].trace)
+    assert traces.times.tolist() == [0, 0.04, 0.08]
+    assert traces.values.ravel().tolist() == pytest.approx([-1, math.nan, 0.5], nan_ok=True)
 
 
 def test_notebook():

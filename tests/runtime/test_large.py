@@ -1,89 +1,22 @@
 """Runs over large folders: what is read, what is kept, and what a table of it holds. No network runs here."""
 
-import hashlib
 import os
 from dataclasses import replace
 
 import pyarrow.parquet as parquet
 import pytest
 
-from moodreel.errors import DataError, SettingsError
+from moodreel.errors import DataError
 from moodreel.runtime import large, parts, table
-from moodreel.runtime.batch import Inputs, Key, list_roots, stream_inputs
-from moodreel.runtime.large import find_shard, open_run, parse_shard, take_stamp
+from moodreel.runtime.batch import Inputs, list_roots, stream_inputs
+from moodreel.runtime.large import open_run, take_stamp
 from moodreel.runtime.parts import (
-    Entry,
     RunSettings,
     Stamp,
     list_parts,
-    merge_runs,
-    read_entries,
-    write_part,
 )
-from moodreel.types import Result
-
-SETTINGS = RunSettings("face", "tiny", "0.0.1", "ab" * 32, paths=("lib",))
-
-
-@pytest.fixture
-def lib(tmp_path, monkeypatch):
-    """Files whose content is their score; the words "no" fail."""
-    monkeypatch.chdir(tmp_path)
-    for name in ["a.gif", "b/1.gif", "b/2.gif", "b.gif", "b-.gif", "c/x/y.gif", "d.gif"]:
-        (tmp_path / "lib" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "lib" / name).write_text(name)
-    return tmp_path / "lib"
-
-
-def guess(path, faces=1):
-    """What stands for the network: as many results as faces."""
-    try:
-        text = parts.Path(path).read_text()
-    except OSError:
-        return [Result(path, "tiny", "0.0.1", error="no such file")]
-    if text == "no":
-        return [Result(path, "tiny", "0.0.1", error="no picture")]
-    return [
-        Result(path, "tiny", "0.0.1", width=len(text), height=k, frames=1, duration=0.0, category="fear")
-        for k in range(faces)
-    ]
-
-
-def go(out="run", settings=SETTINGS, resume=True, retry_failed=False, stop_after=None, faces=1):
-    """One pass. Returns the paths that were read, and the counts."""
-    read = []
-
-    def results(paths):
-        for path in paths:
-            if len(read) == stop_after:
-                raise KeyboardInterrupt
-            read.append(path)
-            yield from guess(path, faces)
-
-    roots = list_roots(settings.paths, None, Inputs())
-    with open_run(parts.Path(out), settings, resume) as run:
-        try:
-            for _ in run.record(results(run.choose(stream_inputs(roots, Inputs()), retry_failed))):
-                pass
-        except KeyboardInterrupt:
-            assert stop_after is not None
-    return read, run.counts
-
-
-def merged(*folders, partial=False):
-    """(path, status, width, height) of each row of the merged table."""
-    out = parts.Path("merged.parquet")
-    told = merge_runs([parts.Path(folder) for folder in folders or ["run"]], out, partial)
-    rows = parquet.read_table(out).to_pylist()
-    assert told.rows == len(rows)
-    return [(row["path"], row["status"], row["width"], row["height"]) for row in rows]
-
-
-def fresh():
-    """What :func:`merged` must be, from the files that are there now."""
-    found = stream_inputs(list_roots(["lib"], None, Inputs()), Inputs())
-    results = [result for entry in found for result in guess(entry.path)]
-    return [(r.source, "ok" if r.ok else "error", r.width, r.height) for r in results]
+from runtime import large_runs
+from runtime.large_runs import SETTINGS, fresh, go, guess, lib_fixture, merged  # noqa: F401 (fixtures)
 
 
 def test_a_pass_and_the_next(lib):
@@ -121,9 +54,9 @@ def test_the_stamp_is_that_before_reading(lib, monkeypatch):
             (lib / "b.gif").write_text("written while it was read")
         return results
 
-    monkeypatch.setitem(globals(), "guess", change_meanwhile)
+    monkeypatch.setattr(large_runs, "guess", change_meanwhile)
     go()
-    monkeypatch.setitem(globals(), "guess", real)
+    monkeypatch.setattr(large_runs, "guess", real)
     assert go()[0] == ["lib/b.gif"]
     assert merged() == fresh()
 
@@ -250,14 +183,6 @@ def test_shards_share_nothing_and_leave_nothing_out(lib):
     assert merged() == fresh()
 
 
-def test_the_hash_of_a_shard_is_blake2b():
-    """Worked out beside: another version of this package must put an input into the same shard."""
-    for name in ["a.gif", "sub/b.gif", "caf\udce9.gif"]:
-        digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-        assert find_shard(name, 7) == int(digest, 16) % 7 + 1
-    assert [find_shard(name, 4) for name in ["a.gif", "sub/b.gif", "c.gif"]] == [1, 4, 3]
-
-
 def test_a_shard_does_not_depend_on_where_the_folder_is(lib):
     (lib / "deep").mkdir()
     lib.joinpath("a.gif").rename(lib / "deep" / "a.gif")
@@ -267,16 +192,6 @@ def test_a_shard_does_not_depend_on_where_the_folder_is(lib):
     ]
     assert by_root[0] == by_root[1] == by_root[2]
     assert "deep/a.gif" in by_root[0]
-
-
-@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/4", "1/4/2", " 1/4"])
-def test_a_wrong_shard(text):
-    with pytest.raises(SettingsError, match="shard"):
-        parse_shard(text)
-
-
-def test_shard():
-    assert parse_shard("2/4") == (2, 4)
 
 
 @pytest.mark.parametrize(
@@ -385,49 +300,6 @@ def test_a_full_disk_is_raised(lib, monkeypatch):
     monkeypatch.setattr(large, "write_part", refuse)
     with pytest.raises(OSError, match="No space left"):
         go()
-
-
-def test_the_newest_entry_holds_and_order_is_kept(tmp_path):
-    """Against a dictionary, over passes that overlap in every way."""
-    import random
-
-    random.seed(3)
-    settings = replace(SETTINGS)
-    truth = {}
-    keys = [Key(p, r, i) for p in range(3) for r in ("", "r") for i in ("", "a", "a\0b", "a.gif", "b", "é")]
-    for number in range(1, 15):
-        chosen = sorted(random.sample(keys, random.randint(0, 12)))
-        entries = []
-        for key in chosen:
-            rows = []
-            if random.random() < 0.8:
-                row = dict.fromkeys(c.name for c in settings.columns())
-                rows = [{**row, "path": str(number), "status": "ok"}] * random.randint(1, 3)
-            entries.append(Entry(key, Stamp(number, number), rows))
-            truth[key] = (number, len(rows))
-        write_part(tmp_path, number, entries, settings, False)
-    found = list(read_entries(list_parts(tmp_path)))
-    assert [entry.key for entry in found] == sorted(truth)
-    assert {e.key: (e.stamp.size, len(e.rows)) for e in found} == truth
-    assert all(row["path"] == str(e.stamp.size) for e in found for row in e.rows)
-
-
-def test_parts_that_follow_one_another_are_read_one_at_a_time(tmp_path, monkeypatch):
-    row = {**dict.fromkeys(c.name for c in SETTINGS.columns()), "status": "ok"}
-    for number in range(1, 7):
-        entries = [Entry(Key(0, "", f"{number}{k}"), Stamp(1, 1), [row]) for k in range(5)]
-        write_part(tmp_path, number, entries, SETTINGS, False)
-    opened = []
-    real = parts._read_part
-
-    def watch(part, columns):
-        opened.append(part.number)
-        yield from real(part, columns)
-        opened.append(-part.number)
-
-    monkeypatch.setattr(parts, "_read_part", watch)
-    assert len(list(read_entries(list_parts(tmp_path)))) == 30
-    assert opened == [x for n in range(1, 7) for x in (n, -n)]
 
 
 def test_keys_sort_as_the_walk_does(lib):

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,69 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moodreel import cli
-from moodreel.errors import DataError, MissingExtra, SettingsError
+from moodreel.errors import SettingsError
 from moodreel.labels.votes_trueskill import TrueSkill
 from moodreel.web.votes import Counts, VoteStore
+from web.vote_places import EMOTIONS, ITEMS, place_fixture, postgres_fixture, store_fixture  # noqa: F401 (fixtures)
 
 HERE = Path(__file__).parent
-ITEMS = [f"lib/{k}.gif" for k in range(6)]
-EMOTIONS = ["joy", "fear"]
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """URL of a PostgreSQL server of our own, without a network; skips where there is none installed."""
-    pytest.importorskip("psycopg")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [
-        Path(shutil.which("initdb") or "/absent")
-    ]
-    tools = found[-1].parent
-    if not (tools / "initdb").exists():
-        pytest.skip("PostgreSQL is not installed")
-    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others than their owner
-    data = folder / "data"
-    as_user = []
-    if os.geteuid() == 0:  # the server does not run as root
-        as_user = ["runuser", "-u", "postgres", "--"]
-        folder.chmod(0o711)
-    start = [str(tools / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log")]
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder}"
-    quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    try:
-        if as_user:
-            shutil.chown(folder, "postgres")
-        make = [str(tools / "initdb"), "-D", str(data), "-A", "trust", "-U", "moodreel", "--no-sync"]
-        subprocess.run([*as_user, *make], **quiet)
-        subprocess.run([*as_user, *start, "-o", options, "start"], **quiet)
-    except (LookupError, OSError, subprocess.CalledProcessError) as error:
-        shutil.rmtree(folder)
-        pytest.skip(f"PostgreSQL does not start here: {error}")
-    yield f"postgresql+psycopg://moodreel@/{{}}?host={folder}"
-    subprocess.run([*as_user, *start[:3], "-m", "immediate", "stop"], **quiet)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request, tmp_path):
-    """Where a store can be opened, several times and from several processes."""
-    if request.param == "sqlite":
-        return tmp_path / "votes.sqlite"
-    url = request.getfixturevalue("postgres")
-    import sqlalchemy
-
-    name = f"votes_{os.urandom(6).hex()}"
-    server = sqlalchemy.create_engine(url.format("postgres"), isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    server.dispose()
-    return url.format(name)
-
-
-@pytest.fixture
-def store(place):
-    with VoteStore(place, seed=1) as opened:
-        opened.offer(ITEMS, EMOTIONS)
-        yield opened
 
 
 def score(folder, store, capfd, monkeypatch):
@@ -306,6 +248,8 @@ class TestRanking:
 
 
 letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+
+
 names = st.text(letters, min_size=1, max_size=12).filter(lambda text: text.strip() != "")
 
 
@@ -432,58 +376,3 @@ def test_sqlite_writes_through(tmp_path):
             for name in ("journal_mode", "synchronous", "foreign_keys")
         }
         assert asked == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}  # 2: FULL
-
-
-class TestPlaces:
-    @pytest.mark.parametrize(
-        ("place", "error", "told"),
-        [
-            ("sqlite://", SettingsError, "a file: votes in memory are lost"),
-            ("sqlite:///:memory:", SettingsError, "a file"),
-            ("nosuch://host/db", SettingsError, "a file or a SQLAlchemy URL"),
-            ("no://[", SettingsError, "SQLAlchemy URL"),
-            ("/absent/votes.sqlite", DataError, "unable to open"),
-        ],
-    )
-    def test_wrong_places(self, place, error, told):
-        with pytest.raises(error, match=told) as caught:
-            VoteStore(place)
-        assert "\n" not in str(caught.value)
-
-    def test_a_password_is_not_told(self):
-        pytest.importorskip("psycopg")
-        with pytest.raises(DataError) as caught:
-            VoteStore("postgresql+psycopg://ann:secret@127.0.0.1:1/votes?connect_timeout=2")
-        assert "secret" not in str(caught.value)
-        with pytest.raises(SettingsError) as wrong:
-            VoteStore("nosuch://ann:secret@127.0.0.1:1/votes")
-        assert "secret" not in str(wrong.value)
-
-    def test_what_is_no_database(self, tmp_path):
-        (tmp_path / "v.csv").write_text("emotion,left,right,choice\n" * 50)
-        with pytest.raises(DataError, match=r"v\.csv: file is not a database"):
-            VoteStore(tmp_path / "v.csv")
-        with pytest.raises(DataError):
-            VoteStore(tmp_path)
-
-    def test_another_version(self, place):
-        from moodreel.web.votes_schema import FACTS
-
-        with VoteStore(place) as store, store._schema.begin(writes=True) as connection:
-            connection.execute(FACTS.update().values(value="7"))
-        with pytest.raises(DataError, match="votes of version 7, this version reads 1"):
-            VoteStore(place)
-
-    def test_names_that_cannot_be(self, store):
-        for bad in ("", " ", "a\0", "\udcff", "x" * 5000):
-            with pytest.raises(SettingsError, match="item = "):
-                store.offer([*ITEMS, bad], EMOTIONS)
-        assert store.items == tuple(ITEMS)
-        with pytest.raises(SettingsError, match="share = 2"):
-            VoteStore("x", share=2)
-
-    def test_the_extra_is_named(self, monkeypatch, tmp_path):
-        monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-        monkeypatch.delitem(sys.modules, "moodreel.web.votes_schema", raising=False)
-        with pytest.raises(MissingExtra, match=r'pip install "moodreel\[web\]"'):
-            VoteStore(tmp_path / "v")
