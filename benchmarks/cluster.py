@@ -72,11 +72,12 @@ def run_once(model: str, folder: str, out: Path, actors: int) -> dict[str, float
         if run.counts.failed:
             raise SystemExit(f"{run.counts.failed} inputs failed: nothing to measure")
     whole = time.perf_counter() - begin
-    (first, before, used), (last, done, total) = told[actors - 1], told[-1]
+    (first, before, used), (last, done, _) = told[actors - 1], told[-1]
+    _, counted, total = max(told, key=lambda entry: entry[2])  # at the end actors may be gone, with their seconds
     return {
         "steady": (done - before) / (last - first),
         "whole": done / whole,
-        "cpu_s_per_clip": (total - used) / (done - before),
+        "cpu_s_per_clip": (total - used) / (counted - before),
         **memory,
     }
 
