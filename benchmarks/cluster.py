@@ -73,7 +73,7 @@ def run_once(model: str, folder: str, out: Path, actors: int) -> dict[str, float
             raise SystemExit(f"{run.counts.failed} inputs failed: nothing to measure")
     whole = time.perf_counter() - begin
     (first, before, used), (last, done, _) = told[actors - 1], told[-1]
-    _, counted, total = max(told, key=lambda entry: entry[2])  # at the end actors may be gone, with their seconds
+    _, counted, total = max(told, key=lambda entry: entry[2])  # at the end actors may be gone
     return {
         "steady": (done - before) / (last - first),
         "whole": done / whole,
