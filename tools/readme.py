@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 
-PREDICT = "2026-11-21-1a7f4b7"
+PREDICT = "2026-11-21-947172a"
 VOTES = "2026-11-21-95f269d-votes"
 NEWCOMER = ""
 """Files of results that the page quotes."""
