@@ -47,7 +47,7 @@ for emotion in classes:
 
 NOISE = re.compile(
     r"\s*(Looking in|Collecting|Requirement|Processing|Installing|Getting|Preparing|Building|Created|Stored|"
-    r"Using|Downloading|Defaulting|\[notice\]|Epoch \d)|.*it/s"
+    r"Using|Downloading|Defaulting|\[notice\]|WARNING: Location|Epoch \d)|.*(it/s|━)"
 )
 """What pip and bars of progress print on their way."""
 
@@ -86,9 +86,9 @@ def list_steps() -> list[Step]:
     )
     own = read_fence("docs/own_data.md", "<!-- run -->\n")
     python = (
-        "import moodreel\n\n"
+        "import pathlib\n\nimport moodreel\n\n"
         'mood = moodreel.load("bundles/mine")\n'
-        'result = mood(next(iter(__import__("pathlib").Path("mine/anger").iterdir())))\n'
+        'result = mood(min(pathlib.Path("mine/anger").iterdir()))\n'
         'print(result.source, result.emotions["anger"], result.category)'
     )
     return [

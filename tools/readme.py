@@ -108,10 +108,10 @@ def tell_speed() -> list[str]:
         core, web, lab = sizes
         add("install and tag the examples", f"{core['seconds']:.0f} s, {core['megabytes']:.0f} MB", facts)
         add("the same with search and the web app", f"{web['megabytes']:.0f} MB", facts)
-        add("the same with training (torch for processors)", f"{lab['megabytes']:.0f} MB", facts)
+        add("the same with training (torch as PyPI has it, with CUDA)", f"{lab['megabytes']:.0f} MB", facts)
         tuned = next(step for title, step in steps.items() if title.startswith("Fine-tune"))
         add("fine-tune the bundle on 100 clips of one's own, export, compare, use",
-            f"{tuned['seconds'] / 60:.0f} minutes", facts)  # fmt: skip
+            f"{tuned['seconds']:.0f} s", facts)  # fmt: skip
     return lines
 
 

@@ -332,8 +332,3 @@ def trace_media(media: Media, tracer: Tracer) -> Iterator[TracePoint]:
     for frame, time in pick_frames(media, tracer.faces.fps):
         yield from tracer.push(frame, time)
     yield from tracer.finish(media.duration)
-
-
-def known_values(points: Iterable[TracePoint]) -> FloatArray:
-    """[n] the values of those points that have one."""
-    return np.array([point.valence for point in points if point.valence is not None], dtype=np.float64)

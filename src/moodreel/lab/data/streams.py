@@ -7,7 +7,7 @@ main face, cropped, and the frame's middle. Training then draws its first frame 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -279,9 +279,3 @@ def pad_clips(clips: Sequence[Array]) -> tuple[Tensor, Tensor]:
 def pick(batch: Batch, rows: Tensor) -> Batch:
     """Some clips of a batch: [N] bool."""
     return {name: value[rows] for name, value in batch.items()}
-
-
-def single_stream(settings: CacaRnnSettings, network: str) -> CacaRnnSettings:
-    """The settings of a relative: another network with everything else the same."""
-    context = "paired" if network == "concatenated" else settings.context
-    return replace(settings, network=network, context=context)
