@@ -7,8 +7,6 @@ import threading
 import time
 from itertools import chain
 
-import pytest
-
 import moodreel.web.reading as reading
 import moodreel.web.serve as serve
 from web.fakes import draw_clip, make_models, run_server
