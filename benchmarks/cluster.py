@@ -27,9 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import RESULTS, ROOT, describe_machine, stamp, write_results
+from machine import RESULTS, ROOT, describe_machine, run_benchmark, stamp
 
-import moodreel
 from moodreel.runtime.batch import Inputs, collect_paths
 from moodreel.runtime.blocks import Work, hash_bundle, read_block
 from moodreel.runtime.cluster import ClusterSettings, open_cluster, run_on_cluster
@@ -255,12 +254,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.repeats < 1 or options.clips < 64:
         parser.error("--repeats: expected at least 1, --clips at least 64")
-    try:
-        facts = measure(options)
-    except moodreel.MoodreelError as error:
-        raise SystemExit(str(error)) from error
-    report = format_report(facts)
-    write_results(facts, report, options.out, "cluster")
+    run_benchmark(measure, format_report, options, "cluster")
 
 
 if __name__ == "__main__":

@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import RESULTS, describe_machine, stamp, write_results
+from machine import RESULTS, describe_machine, run_benchmark, stamp
 from torch.utils.data import DataLoader, Dataset
 
-import moodreel
 from moodreel.lab.ablation.fit import base_network
 from moodreel.lab.data.cached import CachedClips, FeatureCache
 from moodreel.lab.data.clips import Batch, ClipDataset
@@ -173,12 +172,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.repeats < 5:
         parser.error("--repeats: expected at least 5")
-    try:
-        facts = measure(options)
-    except moodreel.MoodreelError as error:
-        raise SystemExit(str(error)) from error
-    report = format_report(facts)
-    write_results(facts, report, options.out, "features")
+    run_benchmark(measure, format_report, options, "features")
 
 
 if __name__ == "__main__":

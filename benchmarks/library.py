@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import RESULTS, ROOT, describe_machine, stamp, write_results
+from machine import RESULTS, ROOT, describe_machine, run_benchmark, stamp
 from playwright.sync_api import Page, sync_playwright
 
 import moodreel
@@ -145,9 +145,7 @@ def main() -> None:
     parser.add_argument("--chromium", default=shutil.which("chromium"), metavar="PATH")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
-    facts = measure(options)
-    report = format_report(facts)
-    write_results(facts, report, options.out, "library")
+    run_benchmark(measure, format_report, options, "library")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from moodreel.errors import MoodreelError
 from moodreel.runtime.machine import describe_machine
 from moodreel.runtime.machine import name_commit as name_commit_of
 
@@ -15,7 +18,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 RESULTS = ROOT / "benchmarks" / "results"
 
-__all__ = ["RESULTS", "ROOT", "describe_machine", "name_commit", "stamp", "write_report", "write_results"]
+__all__ = [
+    "RESULTS",
+    "ROOT",
+    "describe_machine",
+    "name_commit",
+    "run_benchmark",
+    "stamp",
+    "write_report",
+    "write_results",
+]
 
 
 def name_commit() -> str:
@@ -42,6 +54,20 @@ def write_results(facts: dict[str, Any], report: str, out: Path, kind: str = "")
     path = out / f"{_name(facts, kind)}.json"
     path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     print(f"written: {path.name}", file=sys.stderr)
+
+
+def run_benchmark(
+    measure: Callable[[argparse.Namespace], dict[str, Any]],
+    tell: Callable[[dict[str, Any]], str],
+    options: argparse.Namespace,
+    kind: str = "",
+) -> None:
+    """The command of a benchmark: measures and writes; an error of ours is one line."""
+    try:
+        facts = measure(options)
+    except MoodreelError as error:
+        raise SystemExit(str(error)) from error
+    write_results(facts, tell(facts), options.out, kind)
 
 
 def _name(stamp: dict[str, Any], kind: str) -> str:

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import RESULTS, describe_machine, stamp, write_results
+from machine import RESULTS, describe_machine, run_benchmark, stamp
 
 from moodreel.emotions import GIFGIF_17
 from moodreel.lab.data.toon_clip import draw_acting
@@ -203,9 +203,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, metavar="N")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
-    facts = measure(options)
-    report = format_report(facts)
-    write_results(facts, report, options.out, "pairs")
+    run_benchmark(measure, format_report, options, "pairs")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import RESULTS, ROOT, describe_machine, stamp, write_results
+from machine import RESULTS, ROOT, describe_machine, run_benchmark, stamp
 
 import moodreel
 from moodreel.lab.plain import PlainWay, find_common, sample_plain, score_ours, take_turns
@@ -168,12 +168,7 @@ def main() -> None:
         parser.error("--repeats: expected at least 5")
     if options.threads is not None and options.threads < 1:
         parser.error("--threads: expected at least 1")
-    try:
-        facts = measure(options)
-    except moodreel.MoodreelError as error:
-        raise SystemExit(str(error)) from error
-    report = format_report(facts)
-    write_results(facts, report, options.out)
+    run_benchmark(measure, format_report, options)
 
 
 if __name__ == "__main__":

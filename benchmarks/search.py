@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-from machine import RESULTS, describe_machine, stamp, write_results
+from machine import RESULTS, describe_machine, run_benchmark, stamp
 
 from moodreel.emotions import GIFGIF_17, QUADRANTS
 from moodreel.runtime.machine import format_machine
@@ -235,9 +235,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30, metavar="N", help="questions of each kind")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     options = parser.parse_args()
-    facts = measure(options)
-    report = format_report(facts)
-    write_results(facts, report, options.out, "search")
+    run_benchmark(measure, format_report, options, "search")
 
 
 if __name__ == "__main__":

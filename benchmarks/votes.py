@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import trueskill
-from machine import RESULTS, describe_machine, stamp, write_results
+from machine import RESULTS, describe_machine, run_benchmark, stamp
 
 from moodreel.emotions import GIFGIF_17
 from moodreel.labels.votes import CHOICES, Votes, compile_kernel, number_slots, score_votes
@@ -208,9 +208,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.repeats < 5:
         parser.error("--repeats: expected at least 5")
-    facts = measure(options)
-    report = format_report(facts)
-    write_results(facts, report, options.out, "votes")
+    run_benchmark(measure, format_report, options, "votes")
 
 
 if __name__ == "__main__":

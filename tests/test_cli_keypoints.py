@@ -1,6 +1,5 @@
 """The verb keypoints: files, rows, exit codes. A fake stands for the detector, or faces come from files."""
 
-import io
 import json
 import os
 import signal
@@ -12,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cli_runs import Run
 from fragile import BROKEN
-from moodreel import cli
 from moodreel.errors import MissingExtra
 from moodreel.faces.openpose import read_keypoints, read_people
 from moodreel.media import pool, write_gif
@@ -68,18 +67,8 @@ def run(place, capfd, monkeypatch):
     )
 
     def call(*args, stdin=b""):
-        monkeypatch.setattr(sys, "argv", ["moodreel", "keypoints", *map(str, args)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        capfd.readouterr()
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as caught:
-                cli.main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err
-        return caught.value.code, out, err
+        done = Run(capfd, monkeypatch)("keypoints", *args, stdin=stdin)
+        return done.code, done.out, done.err
 
     return call
 

@@ -8,12 +8,12 @@ with 1 where the page is out of date.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from pages import ROOT, replace_part, write_pages
+
 HOUSE = ROOT / "src" / "moodreel"
 PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- from the imports: begin -->", "<!-- from the imports: end -->"
@@ -94,24 +94,5 @@ def depth(room: str, edges: dict[str, set[str]]) -> int:
     return 1 + max((depth(low, edges) for low in edges[room]), default=0)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    options = parser.parse_args()
-    text = PAGE.read_text("utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, mark, after = rest.partition(END)
-    if not mark:
-        sys.exit(f"{PAGE}: the marks are gone")
-    fresh = f"{before}{BEGIN}\n{draw()}\n{END}{after}"
-    if options.check:
-        if fresh != text:
-            print(f"{PAGE.relative_to(ROOT)} is out of date: python tools/architecture.py", file=sys.stderr)
-        return int(fresh != text)
-    PAGE.write_text(fresh, "utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_pages(__doc__, [PAGE], lambda text: replace_part(text, BEGIN, END, draw())))

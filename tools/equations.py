@@ -10,13 +10,13 @@ symbol itself where the row has none. A row whose code does not say its equation
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from pages import ROOT, write_pages
+
 HOUSE = ROOT / "src" / "moodreel"
 PAGES = [ROOT / "docs" / name for name in ("kavan.md", "caca_rnn.md", "sta.md")]
 
@@ -81,27 +81,5 @@ def number_lines(page: str) -> str:
     return "".join(done)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    options = parser.parse_args()
-    code = 0
-    for path in PAGES:
-        text = path.read_text("utf-8")
-        try:
-            fresh = number_lines(text)
-        except (LookupError, OSError) as error:
-            print(f"{path.relative_to(ROOT)}: {error}", file=sys.stderr)
-            code = 1
-            continue
-        if fresh != text and options.check:
-            print(f"{path.relative_to(ROOT)} is out of date: python tools/equations.py", file=sys.stderr)
-            code = 1
-        elif fresh != text:
-            path.write_text(fresh, "utf-8")
-    return code
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_pages(__doc__, PAGES, number_lines))

@@ -8,16 +8,15 @@ with 1 where the page is out of date.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
+
+from pages import ROOT, replace_part, write_pages
 
 from moodreel.runtime.bundle import BUNDLED
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -122,30 +121,13 @@ def read_results(name: str) -> dict[str, Any]:
 PARTS = {"scores": tell_scores, "speed": tell_speed}
 
 
-def write_page(text: str) -> str:
+def renew(text: str) -> str:
     """The page with its parts written anew."""
     for name, tell in PARTS.items():
-        begin, end = f"<!-- tools/readme.py, {name}: begin -->\n", f"<!-- tools/readme.py, {name}: end -->"
-        before, mark, rest = text.partition(begin)
-        _, other, after = rest.partition(end)
-        if not mark or not other:
-            raise SystemExit(f"{PAGE.name}: no marks for {name}")
-        text = before + begin + "\n".join(tell()) + "\n" + end + after
+        begin, end = (f"<!-- tools/readme.py, {name}: {which} -->" for which in ("begin", "end"))
+        text = replace_part(text, begin, end, "\n".join(tell()))
     return text
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 where it is out of date")
-    check = parser.parse_args().check
-    text = PAGE.read_text("utf-8")
-    written = write_page(text)
-    if check:
-        sys.exit(0 if written == text else f"{PAGE.name}: out of date; run python tools/readme.py")
-    PAGE.write_text(written, "utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(write_pages(__doc__, [PAGE], renew))
