@@ -64,12 +64,16 @@ def train(
             metavar="N", help="GPUs, or processes on the CPU, in place of the recipe's (face, kavan)."
         ),
     ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RUN|BUNDLE", help="face: learn from its probabilities; may be repeated."),
+    ] = None,
 ) -> None:
     """Train a system (needs the "lab" extra)."""
     with needs_lab("train"):
         from moodreel.lab.train import train as run
 
-        run(system, data, out, recipe, init, resume, cache, devices)
+        run(system, data, out, recipe, init, resume, cache, devices, teacher or ())
 
 
 def evaluate(

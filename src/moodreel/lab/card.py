@@ -93,6 +93,10 @@ def write_card(info: BundleInfo) -> str:
     if start is not None:
         known = start["sha256"][:12]
         lines += ["", f"Started from the weights of `{start['name']}` (sha256 {known})."]
+    for teacher in info.training.get("teachers", []):
+        known, weight = teacher["sha256"][:12], recipe["model"]["teacher_weight"]
+        asks = f"A share of {weight:.0%} of its loss asks for the probabilities of"
+        lines += ["", f"{asks} `{teacher['name']}` (sha256 {known})."]
     lines += [
         "",
         f"Recipe: {train['epochs']} epochs, batch {train['batch']}, seed {train['seed']}, best epoch "

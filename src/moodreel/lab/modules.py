@@ -15,6 +15,7 @@ from moodreel.lab import metrics
 from moodreel.lab.calibrate import fit_temperature
 from moodreel.lab.data.clips import Batch
 from moodreel.lab.devices import find_rank, gather
+from moodreel.lab.distill import Teachers, distillation_loss
 from moodreel.lab.losses import (
     category_loss,
     keypoint_loss,
@@ -119,26 +120,31 @@ class FaceModule(TrainModule):
 
     net: FaceCNN
 
-    def __init__(self, net: FaceCNN, model: FaceSettings, settings: TrainSettings) -> None:
+    def __init__(
+        self, net: FaceCNN, model: FaceSettings, settings: TrainSettings, teachers: Teachers | None = None
+    ) -> None:
         super().__init__(net, settings)
         self.model_settings = model
+        self.teachers = teachers
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Loss of one batch: ([N, 3, S, S], [N])."""
         pixels, labels = batch
-        smoothing = self.model_settings.label_smoothing
-        if self.model_settings.mixup:
-            alpha = torch.tensor(self.model_settings.mixup)
+        model = self.model_settings
+        wanted = functional.one_hot(labels, len(EKMAN_7)).float()
+        if model.mixup:
+            alpha = torch.tensor(model.mixup)
             share = float(torch.distributions.Beta(alpha, alpha).sample())
             order = torch.randperm(len(labels))
-            logits, _ = self.net(share * pixels + (1 - share) * pixels[order])
-            logits = logits.float()
-            loss = share * functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-            loss += (1 - share) * functional.cross_entropy(logits, labels[order], label_smoothing=smoothing)
-        else:
-            logits, _ = self.net(pixels)
-            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+            pixels = share * pixels + (1 - share) * pixels[order]
+            wanted = share * wanted + (1 - share) * wanted[order]
+        logits = self.net(pixels)[0].float()
+        loss = functional.cross_entropy(logits, wanted, label_smoothing=model.label_smoothing)
+        if self.teachers is not None:
+            told = self.teachers.read(pixels, model.teacher_temperature)
+            learnt = distillation_loss(logits, told, model.teacher_temperature)
+            loss = (1 - model.teacher_weight) * loss + model.teacher_weight * learnt
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -161,9 +167,10 @@ class FaceModule(TrainModule):
         return {"accuracy": accuracy, "macro_f1": f1, "score": (accuracy + f1) / 2}
 
     def facts(self) -> dict[str, Any]:
-        """The temperature of the classes, fitted on validation; layer -> T."""
+        """The temperature of the classes, fitted on validation (layer -> T), and the teachers."""
         logits, labels = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
-        return {"temperature": {"classify": round(fit_temperature(logits, labels), 4)}}
+        found: dict[str, Any] = {"temperature": {"classify": round(fit_temperature(logits, labels), 4)}}
+        return found if self.teachers is None else found | {"teachers": self.teachers.notes}
 
 
 class KavanModule(TrainModule):

@@ -1,7 +1,8 @@
 """KAVAN's score on a small rated set by cross-validation: no clip is predicted by weights that saw its group.
 
-    python -m moodreel.lab.out_of_fold data/emoji/manifest.csv --init runs/kavan_blind \\
-        --recipe recipes/kavan_emoji.toml --with data/stills/manifest.csv --folds 5 --out runs/out_of_fold
+    python -m moodreel.lab.out_of_fold data/emoji/manifest.csv --init runs/kavan \\
+        --recipe recipes/kavan_fold.toml --with data/emoji_words/manifest.csv \\
+        --with data/stills/manifest.csv --with data/toon/manifest.csv --folds 5 --out runs/out_of_fold
 
 A split of its own would leave a score to a handful of clips. Here each fold is trained from the same start,
 which must not have seen the set, and the predictions of all folds are pooled before they are scored. A fold

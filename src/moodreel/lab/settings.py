@@ -87,6 +87,10 @@ class FaceSettings:
     """Of the cross entropy."""
     mixup: float = 0.0
     """Beta parameter of mixup; 0 turns it off."""
+    teacher_weight: float = 0.0
+    """Share of the loss that asks for the probabilities of teachers (``--teacher``), not for the labels."""
+    teacher_temperature: float = 2.0
+    """Of those probabilities."""
 
     def __post_init__(self) -> None:
         size = self.input_size
@@ -95,6 +99,9 @@ class FaceSettings:
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
         require(0 <= self.label_smoothing < 1, "model.label_smoothing", self.label_smoothing, "in [0, 1)")
         require(self.mixup >= 0, "model.mixup", self.mixup, "at least 0")
+        require(0 <= self.teacher_weight <= 1, "model.teacher_weight", self.teacher_weight, "in [0, 1]")
+        warm = self.teacher_temperature
+        require(warm > 0, "model.teacher_temperature", warm, "above 0")
 
 
 @dataclass(frozen=True)

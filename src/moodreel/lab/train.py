@@ -35,6 +35,7 @@ from moodreel.lab.data.faces import BatchSampler, FaceDataset
 from moodreel.lab.data.labels import category_of, class_of, find_supervised, intensities_of
 from moodreel.lab.data.manifest import Manifest, Row, read_manifest
 from moodreel.lab.devices import check_devices, is_first_process, split_loader
+from moodreel.lab.distill import Teachers, choose_teachers
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan
 from moodreel.lab.modules import FaceModule, KavanModule, TrainModule
@@ -104,6 +105,7 @@ def train(
     resume: bool = False,
     cache: Path | None = None,
     devices: int | None = None,
+    teachers: Sequence[str] = (),
 ) -> None:
     """Trains one system. With several devices, Lightning runs this process's own command again for each.
 
@@ -117,11 +119,13 @@ def train(
         cache: caca-rnn and sta: where features or aligned faces are kept; None is ``features`` in the run
             folder.
         devices: in place of the recipe's.
+        teachers: face: runs or bundles whose probabilities it learns beside the labels.
 
     Raises:
-        SettingsError, DataError, BundleError: the recipe, the data or the start is wrong.
+        SettingsError, DataError, BundleError: the recipe, the data, the start or a teacher is wrong.
     """
     chosen = _choose_recipe(system, recipe, out, resume, devices)
+    told_by = choose_teachers(chosen.model, teachers, out if resume else None)
     manifests = [read_manifest(path) for path in data]
     _check_leaks(manifests)
     check_devices(system, chosen.train.devices, chosen.train.batch, len(_rows(manifests, "val")))
@@ -134,7 +138,7 @@ def train(
         raise DataError(f"{out}: the manifests are not those the run was started with (see data.json)")
     if is_first_process():
         write_json(out / "data.json", facts)
-    module, loaders = _build(chosen, manifests, cache or out / "features")
+    module, loaders = _build(chosen, manifests, cache or out / "features", told_by)
     if init is not None:
         start_from(module.net, init)
         digest = hash_tensors(read_weights(init))
@@ -239,7 +243,9 @@ def _rows(manifests: Sequence[Manifest], split: str) -> list[Row]:
     return rows
 
 
-def _build(recipe: Recipe, manifests: Sequence[Manifest], cache: Path) -> tuple[TrainModule, Loaders]:
+def _build(
+    recipe: Recipe, manifests: Sequence[Manifest], cache: Path, teachers: Teachers | None
+) -> tuple[TrainModule, Loaders]:
     settings = recipe.train
     training, validation = _rows(manifests, "train"), _rows(manifests, "val")
     if isinstance(recipe.model, CacaRnnSettings):
@@ -261,7 +267,8 @@ def _build(recipe: Recipe, manifests: Sequence[Manifest], cache: Path) -> tuple[
             )
             for i in (0, 1)
         )
-        return FaceModule(FaceCNN(recipe.model), recipe.model, settings), (loaders[0], loaders[1])
+        module = FaceModule(FaceCNN(recipe.model), recipe.model, settings, teachers)
+        return module, (loaders[0], loaders[1])
     return _build_kavan(recipe, recipe.model, manifests)
 
 
