@@ -1,13 +1,15 @@
 """Writes docs/accuracy.md: the bundles that ship against their targets, and what was tried to reach them.
 
     python benchmarks/accuracy.py [--log RUN ...] [--out-of-fold FILE] [--ratings FILE]
+        [--evaluated BUNDLE FILE ...]
 
 Scores are those in the bundles (measured by ``moodreel export`` on held-out data); what was tried stands in
 benchmarks/tried.toml. What needs more than that is kept in benchmarks/training once it was given:
 
 - ``--log``: run folders, whose validation scores are kept epoch by epoch (NAME.csv) and drawn;
 - ``--out-of-fold``: ``scores.json`` of ``python -m moodreel.lab.out_of_fold`` (out_of_fold.json);
-- ``--ratings``: the emoji's ``ratings.csv``, for what a perfect reader would score (ceiling.json).
+- ``--ratings``: the emoji's ``ratings.csv``, for what a perfect reader would score (ceiling.json);
+- ``--evaluated``: scores on sets that no run names (``moodreel evaluate BUNDLE --out FILE``; evaluated.json).
 """
 
 from __future__ import annotations
@@ -103,6 +105,12 @@ TARGETS = (
         reads("kavan", "toon", "pointing_small"),
     ),
     Target(
+        "kavan",
+        "emoji over scenes, attention never supervised: its peak on faces of at most a quarter of the frame",
+        lambda _: 0.80,
+        reads("kavan", "emoji_clips", "pointing_small"),
+    ),
+    Target(
         "sta",
         "stills blended from neutral to a smile: valence rises",
         lambda _: 1.0,
@@ -189,6 +197,31 @@ def keep_log(run: Path) -> None:
             writer.writerow([row["epoch"], *(f"{float(row[c]):.4f}" if row[c] else "" for c in columns[1:])])
 
 
+def keep_evaluated(name: str, scores: Path, kept: Path) -> None:
+    """Scores of a bundle on sets of their own, without slices, beside the digest of what was measured."""
+    notes = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
+    plain = {
+        data: {key: value for key, value in row.items() if isinstance(value, int | float | list)}
+        for data, row in json.loads(scores.read_text("utf-8")).items()
+    }
+    notes[name] = {"sha256": read_bundle(name).info.sha256["model.onnx"], "scores": plain}
+    kept.write_text(json.dumps(notes, indent=1) + "\n", "utf-8")
+
+
+def read_scores(kept: Path) -> dict[str, dict[str, Any]]:
+    """Scores of the bundles that ship: those they hold, and those that were kept of them."""
+    notes = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
+    scores = {}
+    for name in list_bundles():
+        info = read_bundle(name).info
+        scores[name] = dict(info.scores)
+        if name in notes:
+            if notes[name]["sha256"] != info.sha256["model.onnx"]:
+                raise SystemExit(f"{kept}: another {name} was measured; give --evaluated {name} FILE")
+            scores[name] |= notes[name]["scores"]
+    return scores
+
+
 def draw_curves(logs: list[Path]) -> None:
     from matplotlib.figure import Figure
 
@@ -216,8 +249,9 @@ def main() -> int:
     parser.add_argument("--log", type=Path, action="append", default=[], help="run folder")
     parser.add_argument("--out-of-fold", type=Path, help="scores.json")
     parser.add_argument("--ratings", type=Path, help="ratings.csv of the emoji")
+    parser.add_argument("--evaluated", nargs=2, action="append", default=[], metavar=("BUNDLE", "FILE"))
     options = parser.parse_args()
-    folds, ceiling = KEPT / "out_of_fold.json", KEPT / "ceiling.json"
+    folds, ceiling, evaluated = (KEPT / f"{name}.json" for name in ("out_of_fold", "ceiling", "evaluated"))
     KEPT.mkdir(exist_ok=True)
     for run in options.log:
         keep_log(run)
@@ -225,7 +259,9 @@ def main() -> int:
         folds.write_bytes(options.out_of_fold.read_bytes())
     if options.ratings:
         ceiling.write_text(json.dumps(find_ceiling(options.ratings), indent=1) + "\n", "utf-8")
-    scores = {name: read_bundle(name).info.scores for name in list_bundles()}
+    for name, file in options.evaluated:
+        keep_evaluated(name, Path(file), evaluated)
+    scores = read_scores(evaluated)
     with (ROOT / "benchmarks" / "tried.toml").open("rb") as file:
         tried = tomllib.load(file)["tried"]
     lines = [

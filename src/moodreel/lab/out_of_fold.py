@@ -1,6 +1,6 @@
 """KAVAN's score on a small rated set by cross-validation: no clip is predicted by weights that saw its group.
 
-    python -m moodreel.lab.out_of_fold data/emoji/manifest.csv --init runs/kavan \\
+    python -m moodreel.lab.out_of_fold data/emoji/manifest.csv --init runs/kavan_blind \\
         --recipe recipes/kavan_fold.toml --with data/emoji_words/manifest.csv \\
         --with data/stills/manifest.csv --with data/toon/manifest.csv --folds 5 --out runs/out_of_fold
 
