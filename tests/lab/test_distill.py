@@ -3,14 +3,12 @@
 import json
 import math
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
+from lab.stills import write_stills
 from moodreel.errors import DataError, SettingsError
-from moodreel.lab.data.manifest import Row, write_manifest
 from moodreel.lab.distill import Teachers, distillation_loss
 from moodreel.lab.export import export
 from moodreel.lab.models.face_cnn import FaceCNN
@@ -22,18 +20,7 @@ from moodreel.lab.train import train
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stills")
-    rng = np.random.default_rng(0)
-    rows = []
-    for i in range(18):
-        kind, level = [("happiness", 200), ("sadness", 50), ("neutral", 125)][i % 3]
-        Image.fromarray(rng.normal(level, 12, (40, 40)).clip(0, 255).astype(np.uint8)).save(
-            folder / f"{i}.png"
-        )
-        split = "train" if i < 12 else "val" if i < 15 else "test"
-        rows.append(Row(folder / f"{i}.png", f"p{i}", split, labels={"ekman": kind}))
-    write_manifest(folder / "manifest.csv", rows)
-    return folder / "manifest.csv"
+    return write_stills(tmp_path_factory.mktemp("stills"), ("happiness", "sadness", "neutral"), 12, 3, 3)
 
 
 def write_recipe(path, weight=0.0, size=32, epochs=1):
@@ -75,11 +62,9 @@ def test_teachers_say_their_mean_at_their_own_size(teacher):
 
 @pytest.mark.parametrize("weight", [0.25, 1.0])
 def test_the_weight_shares_the_loss_between_labels_and_teachers(teacher, weight):
-    def lose(weight, labels, mixup=0.0):
+    def lose(weight, labels):
         torch.manual_seed(0)
-        model = FaceSettings(
-            input_size=48, teacher_weight=weight, dropout=0.0, label_smoothing=0.0, mixup=mixup
-        )
+        model = FaceSettings(input_size=48, teacher_weight=weight, dropout=0.0, label_smoothing=0.0)
         module = FaceModule(FaceCNN(model), model, TrainSettings(), Teachers([str(teacher)]))
         module.log = lambda *_, **__: None
         module.eval()

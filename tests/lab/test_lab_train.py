@@ -8,9 +8,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
+from lab.stills import write_stills
 from moodreel.emotions import EKMAN_7
 from moodreel.errors import BundleError, DataError, SettingsError
 from moodreel.lab import metrics
@@ -32,17 +32,7 @@ from moodreel.runtime.recognizer import load
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory):
     """45 stills: bright ones are happy, dark ones are sad, the rest neutral."""
-    folder = tmp_path_factory.mktemp("stills")
-    rng = np.random.default_rng(0)
-    rows = []
-    for i in range(45):
-        kind, level = [("happiness", 200), ("sadness", 50), ("neutral", 125)][i % 3]
-        pixels = rng.normal(level, 12, (40, 40)).clip(0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-        split = "train" if i < 18 else "val" if i < 27 else "test"
-        rows.append(Row(folder / f"{i}.png", f"p{i}", split, labels={"ekman": kind}))
-    write_manifest(folder / "manifest.csv", rows)
-    return folder / "manifest.csv"
+    return write_stills(tmp_path_factory.mktemp("stills"), ("happiness", "sadness", "neutral"), 18, 9, 18)
 
 
 def write_recipe(path, system, **train_settings):

@@ -7,11 +7,10 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
-from PIL import Image
 from torch import nn
 
+from lab.stills import write_stills
 from moodreel.errors import BundleError, SettingsError
-from moodreel.lab.data.manifest import Row, write_manifest
 from moodreel.lab.export import export, export_int8
 from moodreel.lab.flops import count_flops
 from moodreel.lab.onnx_files import save_onnx, trace_onnx
@@ -29,19 +28,12 @@ from runtime.tiny import write_bundle
 def run(tmp_path_factory):
     """A finished run of one epoch, and its manifest."""
     folder = tmp_path_factory.mktemp("run")
-    rng = np.random.default_rng(0)
-    rows = []
-    for i in range(30):
-        kind, level = [("happiness", 200), ("sadness", 50)][i % 2]
-        pixels = rng.normal(level, 12, (40, 40)).clip(0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-        split = "train" if i < 16 else "val" if i < 22 else "test"
-        rows.append(Row(folder / f"{i}.png", f"p{i}", split, labels={"ekman": kind}))
-    write_manifest(folder / "m.csv", rows)
+    (folder / "stills").mkdir()
+    manifest = write_stills(folder / "stills", ("happiness", "sadness"), 16, 6, 8)
     (folder / "r.toml").write_text(
         '[model]\ninput_size = 32\n[train]\nepochs = 1\nbatch = 4\nprecision = "32"\n'
     )
-    train("face", [folder / "m.csv"], folder / "run", folder / "r.toml")
+    train("face", [manifest], folder / "run", folder / "r.toml")
     return folder
 
 
@@ -52,8 +44,8 @@ def test_a_run_in_8_bits(run, tmp_path):
     said = small.info.training["int8"]
     assert said["clips"] == 16
     assert said["of"] == whole.info.sha256["model.onnx"]
-    assert said["calibration"][0]["name"] == "m"
-    assert small.info.scores["m"]["clips"] == 8  # its own, measured in 8 bits
+    assert said["calibration"][0]["name"] == "stills"
+    assert small.info.scores["stills"]["clips"] == 8  # its own, measured in 8 bits
     model = onnx.load(tmp_path / "small" / "model.onnx")
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     dequantised = {
@@ -65,7 +57,7 @@ def test_a_run_in_8_bits(run, tmp_path):
         assert stored[dequantised[node.input[1]]] == TensorProto.INT8
     sizes = [(tmp_path / name / "model.onnx").stat().st_size for name in ("small", "whole")]
     assert sizes[0] < 0.65 * sizes[1]
-    a, b = (r(str(run / "25.png")).probabilities for r in (whole, small))
+    a, b = (r(str(run / "stills" / "25.png")).probabilities for r in (whole, small))
     gaps = [abs(a[name] - b[name]) for name in a]
     assert 0 < max(gaps) < 0.05
     assert "In 8 bits" in (tmp_path / "small" / "card.md").read_text()
@@ -73,10 +65,10 @@ def test_a_run_in_8_bits(run, tmp_path):
     with pytest.raises(BundleError, match="in 8 bits, no weights to train on"):
         read_bundle_weights(read_bundle(tmp_path / "small"))
     with pytest.raises(BundleError, match="is in 8 bits already"):
-        export_int8(str(tmp_path / "small"), tmp_path / "again", [run / "m.csv"])
+        export_int8(str(tmp_path / "small"), tmp_path / "again", [run / "stills" / "manifest.csv"])
     assert not (tmp_path / "again").exists()
     export_int8(
-        str(tmp_path / "whole"), tmp_path / "small", [run / "m.csv"], score=False
+        str(tmp_path / "whole"), tmp_path / "small", [run / "stills" / "manifest.csv"], score=False
     )  # of a bundle, over it
     assert load(tmp_path / "small").info.scores == {}
     assert (tmp_path / "small" / "model.onnx").read_bytes() == model.SerializeToString()
@@ -86,10 +78,10 @@ def test_what_cannot_be_quantised_is_refused(run, tmp_path):
     with pytest.raises(SettingsError, match="data = None: expected manifests to calibrate with"):
         export_int8("face", tmp_path / "b")
     with pytest.raises(SettingsError, match="int8 = 'sta': expected a bundle of kavan or face"):
-        export_int8("sta", tmp_path / "b", [run / "m.csv"])
+        export_int8("sta", tmp_path / "b", [run / "stills" / "manifest.csv"])
     (tmp_path / "precious").mkdir()
     with pytest.raises(BundleError, match="is no bundle"):
-        export_int8("face", tmp_path / "precious", [run / "m.csv"])
+        export_int8("face", tmp_path / "precious", [run / "stills" / "manifest.csv"])
     assert list(tmp_path.iterdir()) == [tmp_path / "precious"]
 
 

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from moodreel.errors import DataError, SettingsError
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.networks import load_bundle, load_run, read_run_best
 from moodreel.lab.settings import FaceSettings
-from moodreel.lab.weights import hash_tensors, read_weights
+from moodreel.lab.weights import describe_weights
 from moodreel.runtime.bundle import read_bundle
 
 
@@ -39,9 +40,7 @@ class Teachers:
     def __init__(self, sources: Sequence[str]) -> None:
         # kept apart from the student: no part of its weights, their average or its checkpoints
         self._nets = [_load_face(source) for source in sources]
-        self.notes = [
-            {"name": Path(source).name, "sha256": hash_tensors(read_weights(source))} for source in sources
-        ]
+        self.notes = [describe_weights(source) for source in sources]
 
     @torch.no_grad()
     def read(self, pixels: Tensor, temperature: float) -> Tensor:
@@ -69,8 +68,8 @@ def _load_face(source: str) -> tuple[FaceCNN, int]:
     recipe, net = load_run(Path(source)) if is_run else load_bundle(read_bundle(source))
     if not isinstance(recipe.model, FaceSettings) or not isinstance(net, FaceCNN):
         raise SettingsError("teacher", source, "a run or bundle of the system 'face'")
-    net.requires_grad_(False)
-    return net.to(memory_format=torch.channels_last), recipe.model.input_size  # type: ignore[call-overload]
+    convert_conv2d_weight_memory_format(net.requires_grad_(False), torch.channels_last)
+    return net, recipe.model.input_size
 
 
 def distillation_loss(logits: Tensor, told: Tensor, temperature: float) -> Tensor:

@@ -51,7 +51,7 @@ from moodreel.lab.settings import (
 )
 from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.settings_sta import StaSettings
-from moodreel.lab.weights import check_checkpoint, hash_tensors, read_weights, start_from
+from moodreel.lab.weights import check_checkpoint, describe_weights, start_from
 from moodreel.runtime.files import replace_file
 from moodreel.types import FloatArray
 
@@ -141,9 +141,8 @@ def train(
     module, loaders = _build(chosen, manifests, cache or out / "features", told_by)
     if init is not None:
         start_from(module.net, init)
-        digest = hash_tensors(read_weights(init))
         if is_first_process():
-            write_json(out / "start.json", {"name": Path(init).name, "sha256": digest})
+            write_json(out / "start.json", describe_weights(init))
     if chosen.train.devices > 1:
         learnt, held = loaders
         loaders = (

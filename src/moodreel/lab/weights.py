@@ -175,6 +175,15 @@ def start_from(net: nn.Module, init: str, part: str = "") -> list[str]:
     return sorted(taken)
 
 
+def describe_weights(init: str) -> dict[str, str]:
+    """What a run notes of weights that it starts or learns from: name and sha256 (:func:`hash_tensors`).
+
+    Raises:
+        BundleError: as of :func:`read_weights`.
+    """
+    return {"name": Path(init).name, "sha256": hash_tensors(read_weights(init))}
+
+
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     """sha256 (hex) of names, shapes, types and values, whatever the order."""
     whole = hashlib.sha256()
