@@ -85,17 +85,17 @@ def test_the_weight_shares_the_loss_between_labels_and_teachers(teacher, weight)
 def test_run_and_bundle_name_their_teachers_and_hold_nothing_of_them(manifest, teacher, tmp_path):
     before = load_file(teacher / "best.safetensors")
     recipe = write_recipe(tmp_path / "r.toml", weight=0.5)
-    train("face", [manifest], tmp_path / "run", recipe, teachers=[str(teacher)])
+    train("face", [manifest], tmp_path / "run", recipe, teachers=[str(teacher), "face"])
     notes = json.loads((tmp_path / "run" / "best.json").read_text())["teachers"]
-    assert [note["name"] for note in notes] == ["run"]
+    assert [note["name"] for note in notes] == ["run", "face"]
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["state_dict"]
     assert not [name for name in state if "teacher" in name]
     after = load_file(teacher / "best.safetensors")
     assert all(torch.equal(before[name], after[name]) for name in before)
     export(tmp_path / "run", tmp_path / "bundle", score=False)
     card = (tmp_path / "bundle" / "card.md").read_text()
-    known = notes[0]["sha256"][:12]
-    assert f"A share of 50% of its loss asks for the probabilities of `run` (sha256 {known})." in card
+    named = [f"`{note['name']}` (sha256 {note['sha256'][:12]})" for note in notes]
+    assert f"A share of 50% of its loss asks for the mean probabilities of {', '.join(named)}." in card
 
     with pytest.raises(DataError, match="the teachers are not those the run was started with"):
         train("face", [manifest], tmp_path / "run", resume=True, teachers=["face"])

@@ -66,7 +66,11 @@ def train(
     ] = None,
     teacher: Annotated[
         list[str] | None,
-        typer.Option(metavar="RUN|BUNDLE", help="face: learn from its probabilities; may be repeated."),
+        typer.Option(
+            metavar="RUN|BUNDLE",
+            help="face: learn from its probabilities; may be repeated.",
+            autocompletion=complete_bundles,
+        ),
     ] = None,
 ) -> None:
     """Train a system (needs the "lab" extra)."""

@@ -93,10 +93,11 @@ def write_card(info: BundleInfo) -> str:
     if start is not None:
         known = start["sha256"][:12]
         lines += ["", f"Started from the weights of `{start['name']}` (sha256 {known})."]
-    for teacher in info.training.get("teachers", []):
-        known, weight = teacher["sha256"][:12], recipe["model"]["teacher_weight"]
-        asks = f"A share of {weight:.0%} of its loss asks for the probabilities of"
-        lines += ["", f"{asks} `{teacher['name']}` (sha256 {known})."]
+    teachers = info.training.get("teachers")
+    if teachers:
+        named = ", ".join(f"`{each['name']}` (sha256 {each['sha256'][:12]})" for each in teachers)
+        share = f"A share of {recipe['model']['teacher_weight']:.0%} of its loss"
+        lines += ["", f"{share} asks for the mean probabilities of {named}."]
     lines += [
         "",
         f"Recipe: {train['epochs']} epochs, batch {train['batch']}, seed {train['seed']}, best epoch "
