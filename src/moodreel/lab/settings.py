@@ -124,6 +124,9 @@ class KavanSettings:
     """False replaces Eq. 4 by the mean over cells (the paper's rows without Soft-Att)."""
     dropout: float = 0.3
     """On h_T before the heads."""
+    still_size: int = 0
+    """Pixels a side at most of the stills that clips are composed from; 0: 1.5 times ``input_size``, so that
+    a close-up, whose picture reaches beyond the frame, is reduced and not blown up."""
     heatmap_temperature: float = 1.0
     """Of the softmax that makes M_t (after Eq. 8); 1 in the paper."""
     weight_category: float = 0.5
@@ -149,10 +152,17 @@ class KavanSettings:
         """Cells a side, h = w; K of the paper is its square."""
         return self.input_size // self.stride
 
+    @property
+    def longest_still(self) -> int:
+        """``still_size``, or what follows from the input's size."""
+        return self.still_size or self.input_size * 3 // 2
+
     def __post_init__(self) -> None:
         require(self.preset in ("compact", "paper"), "model.preset", self.preset, "'compact' or 'paper'")
         stride, size = self.stride, self.input_size
         require(size >= stride and size % stride == 0, "model.input_size", size, f"a multiple of {stride}")
+        still = self.still_size
+        require(still == 0 or still >= 16, "model.still_size", still, "0, or at least 16")
         require(self.frames >= 1, "model.frames", self.frames, "at least 1")
         require(self.hidden >= 1, "model.hidden", self.hidden, "at least 1")
         require(self.attention >= 1, "model.attention", self.attention, "at least 1")

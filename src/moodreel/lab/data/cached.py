@@ -260,6 +260,7 @@ class FeatureCache:
                 "backbone": hash_tensors(net.backbone.state_dict()),
                 "preset": settings.preset,
                 "input_size": settings.input_size,
+                "still_size": settings.longest_still,
                 "frames": settings.frames,
                 "heatmap_temperature": settings.heatmap_temperature,
             },

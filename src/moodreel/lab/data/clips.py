@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
 
     Args:
         rows: of one or more manifests.
-        settings: frames, size, grid temperature.
+        settings: frames, sizes of input and stills, grid temperature.
         seed: of sampling and composing.
         train: True makes the clip that belongs to a key (index, draw); False gives the same clip for the same
             index, and shows cut-out figures as they are, over white.
@@ -58,7 +58,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             if row.labels.get("ekman") == "neutral":
                 self.neutral.setdefault(row.group, []).append(row)
         self.stills = [(r.clip, r.group) for r in rows if r.clip.suffix.lower() in COMPOSED_SUFFIXES]
-        self._read = lru_cache(maxsize=50_000)(read_still)
+        self._read = lru_cache(maxsize=50_000)(partial(read_still, longest=settings.longest_still))
         self._keypoints = lru_cache(maxsize=50_000)(read_keypoints)
 
     def __len__(self) -> int:
