@@ -283,6 +283,35 @@ class TestDatasets:
         with pytest.raises(SettingsError, match=r"model\.still_size"):
             KavanSettings(still_size=8)
 
+    def test_whole_stills_are_shown_as_they_are(self, tmp_path):
+        # Black left, white right: cropped, mirrored and lit, rows stay alike; anything around would show.
+        halves = np.zeros((64, 64, 3), np.uint8)
+        halves[:, 32:] = 255
+        Image.fromarray(halves).save(tmp_path / "h.png")
+        row = Row(tmp_path / "h.png", "g", "train", labels={"ekman": "happiness"})
+        for share, alike in ((1.0, 20), (0.0, 0), (0.25, 5)):
+            settings = KavanSettings(input_size=64, whole_stills=share)
+            data = ClipDataset([row], settings, 4, train=True)
+            items = [data[0, draw] for draw in range(20)]
+            whole = [np.ptp(item["frames"].numpy().astype(int), axis=1).max() <= 2 for item in items]
+            assert abs(sum(whole) - alike) <= (3 if share == 0.25 else 0)
+            assert all(item["supervised"].all() for item in items)
+        held = ClipDataset([row], KavanSettings(input_size=64, whole_stills=1.0), 4, train=False)[0]
+        composed = ClipDataset([row], KavanSettings(input_size=64), 4, train=False)[0]
+        assert (held["frames"] == composed["frames"]).all()
+        with pytest.raises(SettingsError, match=r"model\.whole_stills"):
+            KavanSettings(whole_stills=1.5)
+
+    def test_whole_stills_have_the_points_of_a_frontal_face(self, tmp_path):
+        # A cropped still's face lies around x = 0.5, y = 0.53, and nothing but crops and mirroring moves it.
+        save_still(tmp_path / "s.png", 1, (64, 64))
+        row = Row(tmp_path / "s.png", "g", "train", labels={"ekman": "happiness"})
+        data = ClipDataset([row], KavanSettings(input_size=64, whole_stills=1.0), 4, train=True)
+        for draw in range(5):
+            heat = data[0, draw]["heatmap"].numpy().reshape(8, 4, 4)
+            assert (heat == heat[0]).all()
+            assert heat[0, 1:3, 1:3].sum() > 2 * (heat[0, 0, [0, 3]].sum() + heat[0, 3, [0, 3]].sum())
+
     def test_cut_out_figures_have_no_keypoints_and_keep_their_time(self, tmp_path):
         # Red for 0.1 s of 0.8 s, then clear: of eight segments of time only the first shows red.
         frames = [Image.new("RGBA", (30, 30), (255, 0, 0, 255)), Image.new("RGBA", (30, 30), (0, 0, 0, 0))]

@@ -127,6 +127,9 @@ class KavanSettings:
     still_size: int = 0
     """Pixels a side at most of the stills that clips are composed from; 0: 1.5 times ``input_size``, so that
     a close-up, whose picture reaches beyond the frame, is reduced and not blown up."""
+    whole_stills: float = 0.0
+    """Share of the stills that training shows as they are, cropped, mirrored and lit anew, instead of composed
+    into a clip with something around them; in [0, 1]."""
     heatmap_temperature: float = 1.0
     """Of the softmax that makes M_t (after Eq. 8); 1 in the paper."""
     weight_category: float = 0.5
@@ -163,6 +166,7 @@ class KavanSettings:
         require(size >= stride and size % stride == 0, "model.input_size", size, f"a multiple of {stride}")
         still = self.still_size
         require(still == 0 or still >= 16, "model.still_size", still, "0, or at least 16")
+        require(0 <= self.whole_stills <= 1, "model.whole_stills", self.whole_stills, "in [0, 1]")
         require(self.frames >= 1, "model.frames", self.frames, "at least 1")
         require(self.hidden >= 1, "model.hidden", self.hidden, "at least 1")
         require(self.attention >= 1, "model.attention", self.attention, "at least 1")

@@ -33,9 +33,9 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     """Clips of manifest rows.
 
     Stills, which are taken to be cropped around a face, and cut-out figures (PNG or WebP animations with
-    clear pixels) are composed into clips, with stills of other groups around them; everything else is decoded
-    as it is and, when training, cropped, mirrored and lit anew.
-    A composed still has keypoints (a frontal face in its known box), a decoded clip those its row names;
+    clear pixels) are composed into clips, with stills of other groups around them; everything else, and when
+    training ``whole_stills`` of the stills, is decoded as it is and, when training, cropped, mirrored and lit
+    anew. A still has keypoints (a frontal face in its known box), any other clip those its row names;
     attention is not supervised in frames without any.
 
     Args:
@@ -88,6 +88,9 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         still = self._read(row.clip) if row.clip.suffix.lower() in COMPOSED_SUFFIXES else None
         if still is None or (still.cut_out and not self.train):
             return self._decode(row, rng)
+        whole = self.settings.whole_stills if self.train and not still.cut_out else 0.0
+        if whole and rng.random() < whole:
+            return self._decode(row, rng, still.face)
         first = None
         others = self.neutral.get(row.group, [])
         if others and row.labels.get("ekman") not in (None, "neutral") and rng.random() < 0.7:
@@ -104,8 +107,11 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         confidence = np.full((self.settings.frames, POINTS), 0.0 if still.cut_out else 1.0)
         return composed.frames, place_keypoints(composed.boxes), confidence
 
-    def _decode(self, row: Row, rng: np.random.Generator) -> tuple[UInt8Array, FloatArray, FloatArray]:
-        """As :meth:`_draw`, from the file as it is, with the keypoints its row names."""
+    def _decode(
+        self, row: Row, rng: np.random.Generator, face: tuple[float, float, float, float] | None = None
+    ) -> tuple[UInt8Array, FloatArray, FloatArray]:
+        """As :meth:`_draw`, from the file as it is, with the keypoints its row names or, in ``face``, a frontal
+        face's (left, top, right, bottom, 0-1)."""
         count, size = self.settings.frames, self.settings.input_size
         media = open_media(row.clip)
         times = segment_times(media.duration, count, rng if self.train else None)
@@ -116,6 +122,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             shown = frames_showing(media.timeline.starts, times)
             found = self._keypoints(row.keypoints).at(shown)
             points, confidence = found.points, found.confidence
+        elif face is not None:
+            points, confidence = place_keypoints(np.tile(face, (count, 1))), np.ones((count, POINTS))
         if not self.train:
             return sample.frames, points, confidence
         return augment_clip(sample.frames, points, confidence, size, rng)
