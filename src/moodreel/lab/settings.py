@@ -128,8 +128,8 @@ class KavanSettings:
     """Pixels a side at most of the stills that clips are composed from; 0: 1.5 times ``input_size``, so that
     a close-up, whose picture reaches beyond the frame, is reduced and not blown up."""
     whole_stills: float = 0.0
-    """Share of the stills that training shows as they are, cropped, mirrored and lit anew, instead of composed
-    into a clip with something around them; in [0, 1]."""
+    """Share of the stills that training shows as they are, cropped, mirrored and lit anew, instead of
+    composed into a clip with something around them; in [0, 1]."""
     heatmap_temperature: float = 1.0
     """Of the softmax that makes M_t (after Eq. 8); 1 in the paper."""
     weight_category: float = 0.5

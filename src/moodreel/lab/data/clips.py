@@ -110,8 +110,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
     def _decode(
         self, row: Row, rng: np.random.Generator, face: tuple[float, float, float, float] | None = None
     ) -> tuple[UInt8Array, FloatArray, FloatArray]:
-        """As :meth:`_draw`, from the file as it is, with the keypoints its row names or, in ``face``, a frontal
-        face's (left, top, right, bottom, 0-1)."""
+        """As :meth:`_draw`, from the file as it is, with the keypoints its row names or a frontal face's, in
+        ``face`` (left, top, right, bottom, 0-1)."""
         count, size = self.settings.frames, self.settings.input_size
         media = open_media(row.clip)
         times = segment_times(media.duration, count, rng if self.train else None)
