@@ -88,8 +88,8 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         still = self._read(row.clip) if row.clip.suffix.lower() in COMPOSED_SUFFIXES else None
         if still is None or (still.cut_out and not self.train):
             return self._decode(row, rng)
-        whole = self.settings.whole_stills if self.train and not still.cut_out else 0.0
-        if whole and rng.random() < whole:
+        whole = self.settings.whole_stills
+        if whole and self.train and not still.cut_out and rng.random() < whole:  # none: nothing is drawn
             return self._decode(row, rng, still.face)
         first = None
         others = self.neutral.get(row.group, [])
@@ -123,7 +123,7 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
             found = self._keypoints(row.keypoints).at(shown)
             points, confidence = found.points, found.confidence
         elif face is not None:
-            points, confidence = place_keypoints(np.tile(face, (count, 1))), np.ones((count, POINTS))
+            points, confidence = place_keypoints(np.tile(face, (count, 1))), np.ones_like(confidence)
         if not self.train:
             return sample.frames, points, confidence
         return augment_clip(sample.frames, points, confidence, size, rng)
