@@ -152,6 +152,20 @@ def test_killed_actors_lose_and_double_nothing(cluster, place):
     assert (counts.kept, counts.parts) == (47, 0)
 
 
+def test_a_file_whose_actors_died_of_others_is_read(cluster, place):
+    """Twice in company is no proof: it is tried alone before it gets the row of one that kills."""
+    (place / "unlucky").mkdir()
+    draw_gif(place / "gifs" / "1" / "unlucky.gif", RED)
+    draw_gif(place / "gifs" / "2" / "deadly.gif", RED)
+    *_, counts = go(["gifs"], partial(Deadly, str(place / "bundle"), str(place / "pids"), 0), block=1)
+    assert len(list((place / "unlucky").iterdir())) == 2
+    assert (counts.done, counts.failed) == (26, 2)
+    found, parts = merged()
+    assert found["gifs/1/unlucky.gif"][0] == "ok"
+    assert found["gifs/2/deadly.gif"] == ("error", "the process that read it died, 2 times", None)
+    assert parts == 26
+
+
 DRIVER = """
 from functools import partial
 from moodreel.runtime.cluster import ClusterSettings

@@ -3,8 +3,8 @@
 The driver lists the inputs, leaves out those that have rows, and gives the rest to Ray Data in rounds of
 blocks. An actor holds one recogniser. It reads a block, writes its rows as one part
 (:mod:`moodreel.runtime.blocks`), and returns nothing but how it went. A block whose actor died goes to
-another one. What killed its actors again and again is cut into smaller blocks, down to the one input, which
-then gets a row that says so.
+another one. What killed its actors again and again is cut into smaller blocks, down to the one input. That
+one is read alone once more, for its actors may have died of others; then it gets a row that says so.
 """
 
 from __future__ import annotations
@@ -238,28 +238,40 @@ def _run_round(
         run.number += 1
         blocks.append(Block(run.number, inputs[start : start + size]))
     while blocks:
-        left = {block.number: block for block in blocks}
-        for told in _run_blocks(blocks, work, min(actors, len(blocks))):
-            if told["fault"]:
-                raise DataError(f"{run.folder}: {told['fault']} (--resume goes on)")
-            block = left.pop(int(told["number"]))
-            if not (run.folder / name_part(block.number, block.mark)).exists():
-                raise DataError(f"{run.folder}: not the same folder on all machines: name one they share")
-            _count(run, len(block.inputs), int(told["failed"]))
-            yield
+        left = yield from _read_blocks(run, work, blocks, actors)
         blocks = []
-        for block in left.values():  # their actors died
-            if len(block.inputs) == 1:
+        for block in left:
+            if len(block.inputs) > 1:
+                for piece in block.cut(8):
+                    run.number += 1
+                    blocks.append(Block(run.number, piece))
+            elif (yield from _read_blocks(run, work, [block], 1)):  # not of what stood beside it: alone too
                 _bury(run, block)
                 yield
-                continue
-            for piece in block.cut(8):
-                run.number += 1
-                blocks.append(Block(run.number, piece))
+
+
+def _read_blocks(
+    run: RunFolder, work: Work, blocks: Sequence[Block], actors: int
+) -> Generator[None, None, list[Block]]:
+    """Reads blocks on up to so many actors, and counts them.
+
+    Returns:
+        those whose actors died, of them or of a block that waited for the same actor.
+    """
+    left = {block.number: block for block in blocks}
+    for told in _run_blocks(blocks, work, min(actors, len(blocks))):
+        if told["fault"]:
+            raise DataError(f"{run.folder}: {told['fault']} (--resume goes on)")
+        block = left.pop(int(told["number"]))
+        if not (run.folder / name_part(block.number, block.mark)).exists():
+            raise DataError(f"{run.folder}: not the same folder on all machines: name one they share")
+        _count(run, len(block.inputs), int(told["failed"]))
+        yield
+    return list(left.values())
 
 
 def _bury(run: RunFolder, block: Block) -> None:
-    """Writes the row of an input that took its actors with it."""
+    """Writes the row of an input that took its actors with it, alone too."""
     ((entry, stamp),) = block.inputs
     settings = run.settings
     reason = f"the process that read it died, {DEATHS} times"
