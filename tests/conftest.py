@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process a core: before torch is imported
+
 settings.register_profile("moodreel", deadline=None)  # no test is of timing
 settings.load_profile("moodreel")
 
