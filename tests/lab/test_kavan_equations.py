@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moodreel.emotions import CIRCUMPLEX, GIFGIF_17, locate_on_circumplex
+from moodreel.errors import SettingsError
 from moodreel.faces.heatmap import draw_heatmap
 from moodreel.lab.data.labels import category_of
 from moodreel.lab.data.manifest import Row
@@ -241,3 +242,20 @@ def test_network_masks_what_nobody_supervised():
     torch.testing.assert_close(probabilities.sum(dim=2), torch.ones(2, 8))
     assert out.attention.shape == (2, 8, 4)
     assert out.intensities.abs().max() <= 1
+
+
+def test_feature_dropout_takes_channels_from_whole_clips():
+    net = Kavan(KavanSettings(input_size=32, feature_dropout=0.75))
+    seen = []
+    net.temporal.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    features = 1 + torch.rand(16, 8, 4, 256)
+    net.train().read(features)
+    kept = (seen[0] != 0).all(dim=(1, 2))
+    assert (kept == (seen[0] != 0).any(dim=(1, 2))).all()  # in all frames and cells, or in none
+    assert not (kept == kept[0]).all()  # each clip its own
+    assert abs(kept.float().mean() - 0.25) < 0.03  # of 4,096
+    torch.testing.assert_close(seen[0].permute(0, 3, 1, 2)[kept], 4 * features.permute(0, 3, 1, 2)[kept])
+    net.eval().read(features)
+    assert seen[1] is features
+    with pytest.raises(SettingsError, match=r"model\.feature_dropout"):
+        KavanSettings(feature_dropout=1.0)

@@ -332,6 +332,25 @@ class TestDatasets:
         ]
         assert (alpha.amax(dim=(1, 2)) > 0.5).tolist() == [True] + [False] * 7
 
+    def test_whole_figures_are_shown_over_white(self, tmp_path):
+        # A figure that is red but for a clear corner: as it is it fills the frame; composed, it lies in one.
+        frames = [Image.new("RGBA", (64, 64), (255, 0, blue, 255)) for blue in (0, 1)]
+        frames[0].putpixel((0, 0), (0, 0, 0, 0))
+        frames[0].save(
+            tmp_path / "e.webp", save_all=True, append_images=frames[1:], duration=50, lossless=True
+        )
+        assert read_still(tmp_path / "e.webp").cut_out
+        row = Row(tmp_path / "e.webp", "emoji:1", "train", {"anger": 1.0})
+        for share, alike, chance in ((1.0, 20, 0), (0.0, 0, 2), (0.5, 10, 4)):  # a composed one may fill it
+            data = ClipDataset([row], KavanSettings(input_size=64, whole_figures=share), 4, train=True)
+            items = [data[0, draw] for draw in range(20)]
+            inner = [item["frames"].numpy()[:, 3:-3, 3:-3].astype(int) for item in items]
+            even = [np.ptp(pixels, axis=(1, 2)).max() <= 2 for pixels in inner]
+            assert abs(sum(even) - alike) <= chance
+            assert not any(item["supervised"].any() for item in items)
+        with pytest.raises(SettingsError, match=r"model\.whole_figures"):
+            KavanSettings(whole_figures=-0.1)
+
     def test_ordinary_animations_are_taken_as_they_are(self, tmp_path):
         write_gif(tmp_path / "a.gif", np.full((3, 20, 30, 3), 90, np.uint8), [0.1, 0.1, 0.1])
         frames = [Image.new("RGB", (30, 30), (v, 0, 0)) for v in (10, 200)]

@@ -124,12 +124,17 @@ class KavanSettings:
     """False replaces Eq. 4 by the mean over cells (the paper's rows without Soft-Att)."""
     dropout: float = 0.3
     """On h_T before the heads."""
+    feature_dropout: float = 0.0
+    """Share of the D channels of the backbone that training takes from a whole clip, all frames and cells alike:
+    with few clips no head can lean on one of them."""
     still_size: int = 0
     """Pixels a side at most of the stills that clips are composed from; 0: 1.5 times ``input_size``, so that
     a close-up, whose picture reaches beyond the frame, is reduced and not blown up."""
     whole_stills: float = 0.0
     """Share of the stills that training shows as they are, cropped, mirrored and lit anew, instead of
     composed into a clip with something around them; in [0, 1]."""
+    whole_figures: float = 0.0
+    """The same of cut-out figures (emoji), over white."""
     heatmap_temperature: float = 1.0
     """Of the softmax that makes M_t (after Eq. 8); 1 in the paper."""
     weight_category: float = 0.5
@@ -166,7 +171,8 @@ class KavanSettings:
         require(size >= stride and size % stride == 0, "model.input_size", size, f"a multiple of {stride}")
         still = self.still_size
         require(still == 0 or still >= 16, "model.still_size", still, "0, or at least 16")
-        require(0 <= self.whole_stills <= 1, "model.whole_stills", self.whole_stills, "in [0, 1]")
+        for name in ("whole_stills", "whole_figures"):
+            require(0 <= getattr(self, name) <= 1, f"model.{name}", getattr(self, name), "in [0, 1]")
         require(self.frames >= 1, "model.frames", self.frames, "at least 1")
         require(self.hidden >= 1, "model.hidden", self.hidden, "at least 1")
         require(self.attention >= 1, "model.attention", self.attention, "at least 1")
@@ -178,6 +184,8 @@ class KavanSettings:
         nested = all(a % b == 0 for a, b in itertools.pairwise(tiers))
         require(nested, "model.tiers", tiers, "each size a multiple of the next")
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        drop = self.feature_dropout
+        require(0 <= drop < 1, "model.feature_dropout", drop, "in [0, 1)")
         require(
             self.heatmap_temperature > 0, "model.heatmap_temperature", self.heatmap_temperature, "above 0"
         )

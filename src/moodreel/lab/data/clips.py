@@ -34,9 +34,9 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
 
     Stills, which are taken to be cropped around a face, and cut-out figures (PNG or WebP animations with
     clear pixels) are composed into clips, with stills of other groups around them; everything else, and when
-    training ``whole_stills`` of the stills, is decoded as it is and, when training, cropped, mirrored and lit
-    anew. A still has keypoints (a frontal face in its known box), any other clip those its row names;
-    attention is not supervised in frames without any.
+    training ``whole_stills`` of the stills and ``whole_figures`` of the figures, is decoded as it is and, when
+    training, cropped, mirrored and lit anew. A still has keypoints (a frontal face in its known box), any
+    other clip those its row names; attention is not supervised in frames without any.
 
     Args:
         rows: of one or more manifests.
@@ -88,9 +88,9 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
         still = self._read(row.clip) if row.clip.suffix.lower() in COMPOSED_SUFFIXES else None
         if still is None or (still.cut_out and not self.train):
             return self._decode(row, rng)
-        whole = self.settings.whole_stills
-        if whole and self.train and not still.cut_out and rng.random() < whole:  # none: nothing is drawn
-            return self._decode(row, rng, still.face)
+        whole = self.settings.whole_figures if still.cut_out else self.settings.whole_stills
+        if whole and self.train and rng.random() < whole:  # none: nothing is drawn
+            return self._decode(row, rng, None if still.cut_out else still.face)
         first = None
         others = self.neutral.get(row.group, [])
         if others and row.labels.get("ekman") not in (None, "neutral") and rng.random() < 0.7:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from moodreel.emotions import GIFGIF_17, QUADRANTS
 from moodreel.lab.layers.backbones import IMAGENET_MEAN, IMAGENET_STD, build_backbone
@@ -58,6 +59,7 @@ class Kavan(nn.Module):
             tiers=settings.tiers,
             attention=settings.attention if settings.use_attention else 0,
         )
+        self.feature_dropout = settings.feature_dropout
         self.dropout = nn.Dropout(settings.dropout)
         self.regress = nn.Linear(settings.hidden, len(GIFGIF_17))
         self.classify = nn.Linear(settings.hidden, len(QUADRANTS))
@@ -87,6 +89,9 @@ class Kavan(nn.Module):
 
     def read(self, features: Tensor) -> KavanOutput:
         """What the network makes of features C, [N, T, K, D]: all that follows the backbone."""
+        if self.training and self.feature_dropout:
+            channels = features.new_ones(len(features), 1, 1, features.shape[-1])
+            features = features * functional.dropout(channels, self.feature_dropout)
         states, attention = self.temporal(features)
         states = self.dropout(states)
         logits = self.classify(states).float()
