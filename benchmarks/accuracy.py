@@ -162,9 +162,10 @@ def tell_emoji(folds: Path, ceiling: Path) -> list[str]:
     given = json.loads(folds.read_text("utf-8"))
     limit = json.loads(ceiling.read_text("utf-8")) if ceiling.is_file() else {}
     lines = [
-        f"{given['clips']} rated animations of {given['groups']} groups, {given['folds']} folds pooled. The folds are KAVAN",
-        "fitted to emoji (`recipes/kavan_fold.toml`, whose settings were chosen on these folds), not the bundle",
-        "that ships, which reads all kinds of clips; its score on the test emoji is in its card.",
+        f"{given['clips']} rated animations of {given['groups']} groups, {given['folds']} folds pooled. The",
+        "folds are KAVAN fitted to emoji (`recipes/kavan_fold.toml`, whose settings were chosen on these",
+        "folds), not the bundle that ships, which reads all kinds of clips; its score on the test emoji is",
+        "in its card.",
         "",
         "| emotion | Spearman (95 %) | asked | a perfect reader |",
         "|---|---|---|---|",

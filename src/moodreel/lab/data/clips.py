@@ -34,9 +34,9 @@ class ClipDataset(Dataset[dict[str, Tensor]]):
 
     Stills, which are taken to be cropped around a face, and cut-out figures (PNG or WebP animations with
     clear pixels) are composed into clips, with stills of other groups around them; everything else, and when
-    training ``whole_stills`` of the stills and ``whole_figures`` of the figures, is decoded as it is and, when
-    training, cropped, mirrored and lit anew. A still has keypoints (a frontal face in its known box), any
-    other clip those its row names; attention is not supervised in frames without any.
+    training ``whole_stills`` of the stills and ``whole_figures`` of the figures, is decoded as it is and,
+    when training, cropped, mirrored and lit anew. A still has keypoints (a frontal face in its known box),
+    any other clip those its row names; attention is not supervised in frames without any.
 
     Args:
         rows: of one or more manifests.
