@@ -125,8 +125,8 @@ class KavanSettings:
     dropout: float = 0.3
     """On h_T before the heads."""
     feature_dropout: float = 0.0
-    """Share of the D channels of the backbone's features that training takes from a whole clip, all frames and
-    cells alike: with few clips no head can lean on one of them."""
+    """Share of the backbone's D channels that training takes from a whole clip, all frames and cells alike:
+    with few clips no head can lean on one of them."""
     still_size: int = 0
     """Pixels a side at most of the stills that clips are composed from; 0: 1.5 times ``input_size``, so that
     a close-up, whose picture reaches beyond the frame, is reduced and not blown up."""
