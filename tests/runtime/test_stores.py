@@ -275,7 +275,7 @@ def test_what_kills_its_actors_is_cut_out(place, memory, pool):
     for k in range(40):
         memory.pipe_file(f"/lib/d/{k:02}.gif", memory.cat_file("/lib/a.gif"))
     counts = go(["memory://lib"], block=10)
-    assert pool == [[6] * 8, [1] * 6]
+    assert pool == [[6] * 8, [1] * 6, [1]]  # cut up, then alone
     assert (counts.done, counts.failed) == (48, 2)
     rows = merged()
     assert len(rows) == len({row[0] for row in rows}) == 48
