@@ -78,8 +78,9 @@ class TestAdapters:
         (source / "names.csv").write_text("\n".join(["codepoint,tags,popularity", *lines]))
         (source / "ratings.csv").write_text("codepoint,name,joy\n1f620,angry face,0\n")
         rows = export_emoji_words(source, tmp_path / "out")
-        assert [(row.clip.stem, row.split) for row in rows] == [("1f92c", "train")]
-        assert rows[0].scores == guess_scores("cursing")
+        given = [("1f929", None), ("1f92c", "train"), ("1f92e", None)]  # held out elsewhere: no split here
+        assert [(row.clip.stem, row.split) for row in rows] == given
+        assert rows[1].scores == guess_scores("cursing")
 
     def test_words_of_a_name(self):
         assert guess_scores("robot") == {}

@@ -42,7 +42,7 @@ class TestFolds:
 
     def test_a_tested_group_is_in_no_other_part(self):
         target = Manifest(Path("t.csv"), tuple(rows()), "0" * 64)
-        words = [Row(Path("w.webp"), "g1", "train", SCORES), Row(Path("x.webp"), "g2", "val", SCORES)]
+        words = [Row(Path("w.webp"), "g1", "train", SCORES), Row(Path("x.webp"), "g2", None, SCORES)]
         faces = [Row(Path("f.png"), "p1", "val"), Row(Path("h.png"), "p2", "test")]
         others = [Manifest(Path(f"{n}.csv"), tuple(r), n) for n, r in (("w", words), ("f", faces))]
         dealt = assign_folds(target.rows, 3, 0)

@@ -104,8 +104,10 @@ def export_emoji(source: Path, out: Path) -> list[Row]:
 def export_emoji_words(source: Path, out: Path) -> list[Row]:
     """Emoji that nobody rated, with what the words of their names say: weak labels, for training alone.
 
-    Drawings, groups and splits are those of :func:`export_emoji`; only those of its training split whose name
-    has a known word (:mod:`moodreel.lab.data.emoji_words`).
+    Drawings and groups are those of :func:`export_emoji`; only those whose name has a known word
+    (:mod:`moodreel.lab.data.emoji_words`). Those of its validation and test split stand in no split here:
+    a training leaves them out, and a fold of :mod:`moodreel.lab.out_of_fold`, which deals its own, may learn
+    from them.
     """
     names, rated = (
         {record["codepoint"]: record[column] for record in _read_csv(source / file)}
@@ -114,10 +116,10 @@ def export_emoji_words(source: Path, out: Path) -> list[Row]:
     rows = []
     for lottie, group, split in _list_emoji(source):
         scores = guess_scores(names.get(lottie.stem, ""))
-        if split == "train" and scores and not rated.get(lottie.stem):
+        if scores and not rated.get(lottie.stem):
             clip = out / "emoji" / f"{lottie.stem}.webp"
             _render_lottie(lottie, clip)
-            rows.append(Row(clip, group, split, scores=scores))
+            rows.append(Row(clip, group, "train" if split == "train" else None, scores=scores))
     return rows
 
 
