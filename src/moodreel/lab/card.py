@@ -83,7 +83,7 @@ def write_card(info: BundleInfo) -> str:
     elif info.system == "caca-rnn":
         lines += ["", *_say_classes(info)]
     elif info.system == "sta":
-        lines += ["", *_say_post(info)]
+        lines += ["", *_say_still_windows(recipe["model"]), *_say_post(info)]
     temperatures = info.training.get("temperature")
     if temperatures:
         values = ", ".join(f"{layer} {value:.3f}" for layer, value in temperatures.items())
@@ -199,6 +199,17 @@ def _say_classes(info: BundleInfo) -> list[str]:
         elif all(source.startswith("toon") for source in sources):
             lines.append(f"**{name}** is learnt from drawn clips alone.")
     return lines
+
+
+def _say_still_windows(model: Mapping[str, Any]) -> list[str]:
+    count = model.get("still_windows", 0)
+    if not count:
+        return []
+    return [
+        f"Beside the clips with a trace, {count} windows an epoch are drawn from labelled stills: a person's "
+        "neutral picture blended into an expression and back, or one picture throughout. Their valence is "
+        "that of the class's name on the circumplex, not a rating of the picture."
+    ]
 
 
 def _say_post(info: BundleInfo) -> list[str]:

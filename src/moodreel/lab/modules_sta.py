@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from moodreel.errors import DataError, SettingsError
-from moodreel.lab.data.face_video import FaceVideoDataset, ShuffleSampler, TraceBatch, cut_faces
+from moodreel.lab.data.face_video import (
+    FaceCutter,
+    FaceVideoDataset,
+    ShuffleSampler,
+    TraceBatch,
+    cut_faces,
+)
 from moodreel.lab.data.manifest import Row
+from moodreel.lab.data.still_windows import JoinedWindows, StillWindows
 from moodreel.lab.fit_postprocess import LIVE_MEDIANS, Trace, fit_postprocess
 from moodreel.lab.losses_sta import trace_loss
 from moodreel.lab.models.sta import TraceNetwork
@@ -141,22 +149,35 @@ def build_sta(
         DataError: a clip or a trace cannot be read, or nothing is left to learn from or to choose by.
         MissingExtra: rows without keypoints, and no detector.
     """
-    traced = [row for row in (*training, *validation) if row.trace is not None]
-    cutter, failures = cut_faces(folder, model, traced)
-    if failures:
-        more = f" (and {len(failures) - 3} more)" if len(failures) > 3 else ""
-        reasons = "; ".join(failure.reason for failure in failures[:3])
-        raise DataError(f"{len(failures)} clips cannot be read: {reasons}{more}")
+    cutter = _cut(folder, model, [row for row in (*training, *validation) if row.trace is not None])
     learnt = FaceVideoDataset(training, cutter, settings.seed, train=True)
     held = FaceVideoDataset(validation, cutter, settings.seed, train=False)
-    loaders = load_windows(learnt, held, settings)
+    windows = learnt if not model.still_windows else _join_stills(learnt, training, model, settings, folder)
+    loaders = load_windows(windows, held, settings)
     known = learnt.target[learnt.labelled & learnt.found]
     moments = float(known.mean()), float(known.std(correction=0))
     return StaModule(build_trace_network(model), settings, moments), loaders
 
 
+def _cut(folder: Path, model: StaSettings, rows: Sequence[Row]) -> FaceCutter:
+    cutter, failures = cut_faces(folder, model, rows)
+    if failures:
+        more = f" (and {len(failures) - 3} more)" if len(failures) > 3 else ""
+        reasons = "; ".join(failure.reason for failure in failures[:3])
+        raise DataError(f"{len(failures)} clips cannot be read: {reasons}{more}")
+    return cutter
+
+
+def _join_stills(
+    recorded: FaceVideoDataset, rows: Sequence[Row], model: StaSettings, settings: TrainSettings, folder: Path
+) -> JoinedWindows:
+    stills = [row for row in rows if row.trace is None and "ekman" in row.labels]
+    cutter = _cut(folder, replace(model, frames=1, head="frame"), stills)
+    return JoinedWindows(recorded, StillWindows(stills, cutter, model, model.still_windows, settings.seed))
+
+
 def load_windows(
-    learnt: FaceVideoDataset, held: FaceVideoDataset, settings: TrainSettings
+    learnt: FaceVideoDataset | JoinedWindows, held: FaceVideoDataset, settings: TrainSettings
 ) -> tuple[DataLoader[TraceBatch], DataLoader[TraceBatch]]:
     """Loaders of training, shuffled and without a last small batch, and of validation.
 

@@ -57,6 +57,9 @@ class StaSettings:
     faces: str = "auto"
     """Where faces of training clips come from: "auto" (the manifest's keypoints, else a detector), or
     "keypoints" (rows without them cannot be read)."""
+    still_windows: int = 0
+    """Windows of an epoch that are drawn from labelled stills, beside those of clips with a trace: of the
+    manifests' training rows with ``label_ekman`` and no trace (:mod:`moodreel.lab.data.still_windows`)."""
     mirror: bool = True
     """Whether training clips are mirrored at random."""
     light: bool = True
@@ -102,6 +105,7 @@ class StaSettings:
         require(self.hidden >= 1, "model.hidden", self.hidden, "at least 1")
         require(self.recurrent >= 1, "model.recurrent", self.recurrent, "at least 1")
         require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        require(self.still_windows >= 0, "model.still_windows", self.still_windows, "at least 0")
         known = self.faces in ("auto", "keypoints")
         require(known, "model.faces", self.faces, "'auto' or 'keypoints'")
         require(bool(self.target), "model.target", self.target, "'auto', 'mean' or the name of a column")
