@@ -53,10 +53,10 @@ class StillWindows(Dataset[TraceBatch]):
         self.rows: list[Row] = []
         faces: list[UInt8Array] = []
         for row in rows:
-            keys = cutter.list_windows(row)
-            if keys and cutter.store.gather(keys[:1], "found").any():
+            first = cutter.list_windows(row)[:1]
+            if first and cutter.store.gather(first, "found").any():
                 self.rows.append(row)
-                faces.append(cutter.store.gather(keys[:1], "faces")[0, 0])
+                faces.append(cutter.store.gather(first, "faces")[0, 0])
         if not faces:
             raise DataError(f"none of {len(rows)} stills has a face that was found")
         self.faces = np.stack(faces)
