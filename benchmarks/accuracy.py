@@ -230,13 +230,14 @@ def draw_curves(logs: list[Path]) -> None:
 
     figure = Figure(figsize=(7.5, 3.2), dpi=120, layout="constrained")
     axes = figure.subplots(1, 1)
-    for log in logs:
+    for place, log in enumerate(logs):
         with log.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
         axes.plot(
             [int(row["epoch"]) + 1 for row in rows],
             [float(row["val/score"]) for row in rows],
             marker=".",
+            linestyle=("-", "--", ":")[place // 10 % 3],  # there are ten colours
             label=log.stem,
         )
     axes.set_xlabel("epoch")
