@@ -13,6 +13,11 @@ SOURCES = {
         "rights of the web images are unclear, none is redistributed. Test: the public test; persons are "
         "unknown."
     ),
+    "fer2013_soft": (
+        "Training pictures of fer2013, each intensity half the label's and half what the `face` bundle sees "
+        "(`python -m moodreel.lab.soft_labels`)."
+    ),
+    "stills_soft": "Training pictures of stills, their labels softened likewise.",
     "stills": (
         "Press and film stills (muxspace/facial_expressions, repository Apache-2.0) with person ids. The "
         "labels are open, the rights of the photographs unclear, none is redistributed; two raters made 90 % "
@@ -70,13 +75,16 @@ def write_card(info: BundleInfo) -> str:
     """Markdown text of ``card.md``, from what the bundle says of itself."""
     recipe = info.training["recipe"]
     lines = [f"# {info.name} {info.version}", "", _say_what(info, recipe["model"]), "", "## Data", ""]
-    for source in info.training["data"]:
+    sources = info.training["data"]
+    shares = recipe["train"]["shares"] if info.system == "kavan" else ()
+    for source, share in zip(sources, shares or [1] * len(sources), strict=True):
         name, rows = source["name"], source["rows"]
-        use = f"{rows['train']} rows trained on, {rows['val']} for validation, {rows['test']} for the test"
+        learnt = rows["train"] if share else 0
+        use = f"{learnt} rows trained on, {rows['val']} for validation, {rows['test']} for the test"
         lines.append(f"- **{name}** ({use}; manifest sha256 {source['sha256'][:12]}).")
         if name in SOURCES:
             lines.append(f"  {SOURCES[name]}")
-        if source.get("supervises"):
+        if source.get("supervises") and share:
             lines.append(f"  Supervises {', '.join(source['supervises'])}.")
     if info.system == "kavan":
         lines += ["", *_say_supervision(info)]
