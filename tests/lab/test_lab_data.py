@@ -1,5 +1,7 @@
 """Manifests, labels, settings, composed clips: what training reads."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -98,6 +100,15 @@ class TestManifest:
         (tmp_path / "m.csv").write_bytes(b"clip,group\n\xff,g\n")
         with pytest.raises(DataError, match="not UTF-8"):
             read_manifest(tmp_path / "m.csv")
+
+    def test_relative_paths_outside_the_manifests_folder_are_written_absolute(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        write_manifest(Path("soft/m.csv"), [Row(Path("a.png"), "g"), Row(Path("soft/b.png"), "g")])
+        assert [row.clip for row in read_manifest(tmp_path / "soft" / "m.csv").rows] == [
+            tmp_path / "a.png",
+            tmp_path / "soft" / "b.png",
+        ]
+        assert "\nb.png," in (tmp_path / "soft" / "m.csv").read_text()
 
 
 class TestLabels:
@@ -240,6 +251,10 @@ class TestCompose:
         assert (found.frames == np.arange(len(clip))).all()
         np.testing.assert_allclose(found.times, clip.starts, atol=1e-9)
         np.testing.assert_allclose(found.points, place_keypoints(found.boxes), atol=3e-4)
+        shown = read_manifest(tmp_path / "out" / "shown.csv").rows
+        assert [(r.clip, r.group, r.split, r.labels) for r in shown] == [
+            (r.clip, r.group, "test", r.labels) for r in rows[:2]
+        ]
 
 
 class TestDatasets:

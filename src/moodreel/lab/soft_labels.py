@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the manifest")
     options = parser.parse_args(arguments)
     try:
-        rows = read_manifest(options.manifest.resolve()).select("train")
+        rows = read_manifest(options.manifest).select("train")
         teachers = Teachers(options.teacher or ["face"])
         softened = soften_rows(rows, teachers, options.size, options.share)
         write_manifest(options.out / "manifest.csv", softened)

@@ -289,7 +289,9 @@ def write_clips(
     Args:
         manifest: stills with groups and ``label_ekman``.
         split: which rows.
-        out: folder; gets ``clips/*.gif`` and ``keypoints/*.json`` (the known face, as 70 points).
+        out: folder; gets ``clips/*.gif``, ``keypoints/*.json`` (the known face, as 70 points) and
+            ``shown.csv``, a manifest of the stills that the clips show, in their order, so that a network can
+            be scored on both.
         limit: clips at most, an even draw; 0 for all.
         seed: of the draw and the clips.
         size: side of the frames, pixels.
@@ -317,6 +319,7 @@ def write_clips(
         write_gif(path, composed.frames, durations)
         keypoints.write_bytes(format_faces(face_of(path.name, composed, durations)))
         written.append(Row(path, row.group, split, dict(row.scores), dict(row.labels), keypoints))
+    write_manifest(out / "shown.csv", rows)
     return written
 
 

@@ -218,7 +218,9 @@ def _parse_row(path: Path, line: int, record: dict[str, str]) -> Row:
 def write_manifest(
     path: Path, rows: Iterable[Row], extra: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> None:
-    """Writes rows as CSV with paths relative to the manifest; columns that nobody uses are left out.
+    """Writes rows as CSV; columns that nobody uses are left out.
+
+    Paths are relative to the manifest's folder where they lie in it, and absolute elsewhere.
 
     Args:
         path: file.
@@ -246,4 +248,6 @@ def write_manifest(
 
 
 def _relative(file: Path, manifest: Path) -> str:
-    return file.relative_to(manifest.parent).as_posix() if file.is_relative_to(manifest.parent) else str(file)
+    if file.is_relative_to(manifest.parent):
+        return file.relative_to(manifest.parent).as_posix()
+    return str(file.absolute())
