@@ -29,6 +29,15 @@ class TestTemperature:
         logits = torch.tensor([[2.0, 0.0]]).repeat(4, 1)
         assert fit_temperature(logits, torch.tensor([0, 0, 0, 1])) == pytest.approx(2 / np.log(3), rel=1e-3)
 
+    def test_weights_are_repeated_rows(self):
+        logits, labels = draw(2.0, 300)
+        often = torch.tensor([1.0, 3.0]).repeat(150)
+        repeated = often.long()
+        assert fit_temperature(logits, labels, often / 7) == pytest.approx(
+            fit_temperature(logits.repeat_interleave(repeated, 0), labels.repeat_interleave(repeated)),
+            rel=1e-4,
+        )
+
     def test_stays_in_reach(self):
         sure = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
         assert fit_temperature(sure, torch.tensor([0, 1])) == pytest.approx(1 / REACH, rel=0.01)

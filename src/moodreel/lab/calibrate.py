@@ -16,12 +16,13 @@ REACH = 10.0
 """Temperatures from 1 / REACH to REACH are tried; validation that asks for more says little."""
 
 
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> float:
     """The temperature with the least cross entropy.
 
     Args:
         logits: [N, K]; may be -inf for a class that no label has.
         labels: [N] class indices, all known.
+        weights: [N] of the rows, above 0; None: all alike.
 
     Returns:
         T, in [1 / REACH, REACH]; 1 where there is no row.
@@ -31,9 +32,12 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     from scipy.optimize import minimize_scalar
 
     logits, labels = logits.double(), labels.long()
+    share = torch.ones(len(labels)) if weights is None else weights
+    share = share.double() / share.double().sum()
 
     def cost(log_temperature: float) -> float:
-        return float(functional.cross_entropy(logits / math.exp(log_temperature), labels))
+        each = functional.cross_entropy(logits / math.exp(log_temperature), labels, reduction="none")
+        return float((share * each).sum())
 
     # convex in 1 / T (a logistic model with one weight), so one minimum
     found = minimize_scalar(cost, bounds=(-math.log(REACH), math.log(REACH)), method="bounded")

@@ -95,7 +95,8 @@ def write_card(info: BundleInfo) -> str:
     temperatures = info.training.get("temperature")
     if temperatures:
         values = ", ".join(f"{layer} {value:.3f}" for layer, value in temperatures.items())
-        lines += ["", f"Confidence is scaled by temperatures fitted on validation: {values}."]
+        evenly = ", every set weighing the same" if "calibrated_on" in info.training else ""
+        lines += ["", f"Confidence is scaled by temperatures fitted on validation{evenly}: {values}."]
     train = recipe["train"]
     start = info.training.get("start")
     if start is not None:

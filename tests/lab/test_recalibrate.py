@@ -1,0 +1,102 @@
+"""A run's temperature fitted anew: against the networks' own logits, every set weighing the same."""
+
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from torch.nn import functional
+
+from lab.stills import write_stills
+from moodreel.lab.data.clips import ClipDataset
+from moodreel.lab.data.manifest import read_manifest, write_manifest
+from moodreel.lab.export import export
+from moodreel.lab.networks import load_run
+from moodreel.lab.recalibrate import main
+from moodreel.lab.train import train
+from moodreel.runtime.bundle import read_bundle
+
+RECIPE = """system = "{system}"
+[model]
+input_size = 32
+[train]
+epochs = 1
+batch = 6
+precision = "32"
+validation_clips = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of two sets, 6 and 2 of whose validation clips have a quadrant."""
+    folder = tmp_path_factory.mktemp("recalibrate")
+    manifests = []
+    for name, count in (("many", 9), ("few", 3)):
+        (folder / name).mkdir()
+        manifests.append(write_stills(folder / name, ("happiness", "sadness", "neutral"), 9, count, 3))
+        rows = read_manifest(manifests[-1]).rows
+        for row in rows:  # groups of their own
+            object.__setattr__(row, "group", f"{name} {row.group}")
+        write_manifest(manifests[-1], rows)
+    (folder / "r.toml").write_text(RECIPE.format(system="kavan"))
+    train("kavan", manifests, folder / "run", folder / "r.toml")
+    return folder / "run"
+
+
+def test_is_the_least_mean_over_sets(run, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    before = json.loads((copy / "best.json").read_text())
+    assert main([str(copy)]) == 0
+    after = json.loads((copy / "best.json").read_text())
+    assert after["calibrated_on"] == {"many": 6, "few": 2}
+    assert {k: v for k, v in after.items() if k not in ("temperature", "calibrated_on")} == {
+        k: v for k, v in before.items() if k != "temperature"
+    }
+    assert "many (6), few (2)" in capsys.readouterr().out
+
+    recipe, net = load_run(copy)
+    sets = []
+    for entry in json.loads((copy / "data.json").read_text()):
+        rows = read_manifest(entry["manifest"]).select("val")
+        rows = [row for row in rows if row.labels["ekman"] != "neutral"]
+        clips = ClipDataset(rows, recipe.model, recipe.train.seed, train=False)
+        read = [clips[i] for i in range(len(rows))]
+        with torch.inference_mode():
+            out = net(net.normalise(torch.stack([clip["frames"] for clip in read]))).logits[:, -1].double()
+        sets.append((out, torch.stack([clip["category"] for clip in read])))
+
+    def cost(temperature):
+        return sum(functional.cross_entropy(a / temperature, b) for a, b in sets) / 2
+
+    found = after["temperature"]["classify"]
+    assert 0.1 <= found <= 10
+    grid = [math.exp(x / 100) for x in range(-230, 231)]
+    assert found == pytest.approx(min(grid, key=cost), rel=0.02)
+
+
+def test_bundle_and_card_say_so(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    main([str(copy)])
+    found = json.loads((copy / "best.json").read_text())["temperature"]["classify"]
+    export(copy, tmp_path / "b", score=False)
+    bundle = read_bundle(str(tmp_path / "b"))
+    assert bundle.info.training["calibrated_on"] == {"many": 6, "few": 2}
+    assert f"on validation, every set weighing the same: classify {found:.3f}" in bundle.read_card()
+
+
+def test_refusals(run, tmp_path, capsys):
+    assert main([str(tmp_path)]) == 1
+    assert "not a run folder" in capsys.readouterr().err
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    facts = json.loads((copy / "data.json").read_text())
+    facts[1]["sha256"] = "0" * 64
+    (copy / "data.json").write_text(json.dumps(facts))
+    kept = (copy / "best.json").read_bytes()
+    assert main([str(copy)]) == 1
+    assert "is not the one the run was given" in capsys.readouterr().err
+    assert (copy / "best.json").read_bytes() == kept
