@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from moodreel.lab.recalibrate import main
 from moodreel.lab.train import train
 from moodreel.runtime.bundle import read_bundle
 
-RECIPE = """system = "{system}"
+RECIPE = """system = "kavan"
 [model]
 input_size = 32
 [train]
@@ -36,11 +37,9 @@ def run(tmp_path_factory):
     for name, count in (("many", 9), ("few", 3)):
         (folder / name).mkdir()
         manifests.append(write_stills(folder / name, ("happiness", "sadness", "neutral"), 9, count, 3))
-        rows = read_manifest(manifests[-1]).rows
-        for row in rows:  # groups of their own
-            object.__setattr__(row, "group", f"{name} {row.group}")
-        write_manifest(manifests[-1], rows)
-    (folder / "r.toml").write_text(RECIPE.format(system="kavan"))
+        rows = [replace(row, group=f"{name} {row.group}") for row in read_manifest(manifests[-1]).rows]
+        write_manifest(manifests[-1], rows)  # groups of their own
+    (folder / "r.toml").write_text(RECIPE)
     train("kavan", manifests, folder / "run", folder / "r.toml")
     return folder / "run"
 
@@ -89,7 +88,7 @@ def test_bundle_and_card_say_so(run, tmp_path):
 
 
 def test_refusals(run, tmp_path, capsys):
-    assert main([str(tmp_path)]) == 1
+    assert main([str(tmp_path)]) == 2
     assert "not a run folder" in capsys.readouterr().err
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
@@ -97,6 +96,14 @@ def test_refusals(run, tmp_path, capsys):
     facts[1]["sha256"] = "0" * 64
     (copy / "data.json").write_text(json.dumps(facts))
     kept = (copy / "best.json").read_bytes()
-    assert main([str(copy)]) == 1
+    assert main([str(copy)]) == 2
     assert "is not the one the run was given" in capsys.readouterr().err
     assert (copy / "best.json").read_bytes() == kept
+
+
+def test_refuses_another_system(run, tmp_path, capsys):
+    manifest = json.loads((run / "data.json").read_text())[0]["manifest"]
+    (tmp_path / "r.toml").write_text(RECIPE.replace("kavan", "face").replace("validation_clips = 2\n", ""))
+    train("face", [manifest], tmp_path / "run", tmp_path / "r.toml")
+    assert main([str(tmp_path / "run")]) == 2
+    assert "expected 'kavan'" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from moodreel.runtime.bundle import read_bundle
 
 
 class Biased:
-    """A teacher that takes a picture for happy, or its mirror image (told by its first column) for sad."""
+    """A teacher that takes what it is shown first for happy, and anything after that for sad."""
 
     def __init__(self):
         self.shown = []
@@ -78,12 +78,18 @@ def test_command_writes_training_rows_where_the_pictures_are(manifest, tmp_path,
     ],
 )
 def test_refusals(manifest, tmp_path, capsys, options, told):
-    assert main([str(manifest), "--out", str(tmp_path / "soft"), *options]) == 1
+    assert main([str(manifest), "--out", str(tmp_path / "soft"), *options]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "soft").exists()
 
 
-def test_card_tells_sets_that_trained_nothing(manifest):
+def test_a_folder_that_cannot_be_made_is_one_error(manifest, tmp_path, capsys):
+    (tmp_path / "soft").write_text("in the way")
+    assert main([str(manifest), "--size", "24", "--out", str(tmp_path / "soft")]) == 2
+    assert "soft" in capsys.readouterr().err
+
+
+def test_card_tells_sets_that_trained_nothing():
     info = read_bundle("kavan").info
     recipe = info.training["recipe"]
     assert recipe["train"]["shares"], "the shipped bundle draws its sources by shares"

@@ -32,8 +32,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
     from scipy.optimize import minimize_scalar
 
     logits, labels = logits.double(), labels.long()
-    share = torch.ones(len(labels)) if weights is None else weights
-    share = share.double() / share.double().sum()
+    share = torch.ones(len(labels)).double() if weights is None else weights.double()
+    share = share / share.sum()
 
     def cost(log_temperature: float) -> float:
         each = functional.cross_entropy(logits / math.exp(log_temperature), labels, reduction="none")

@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = recalibrate(options.run)
     except MoodreelError as error:
         print(f"moodreel: {error}", file=sys.stderr)
-        return 1
+        return 2
     sets = ", ".join(f"{name} ({count})" for name, count in found["calibrated_on"].items())
     print(f"{options.run}: temperature {found['temperature']['classify']} on {sets}")
     return 0

@@ -97,7 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_manifest(options.out / "manifest.csv", softened)
     except MoodreelError as error:
         print(f"moodreel: {error}", file=sys.stderr)
-        return 1
+        return 2
+    except OSError as error:
+        print(f"moodreel: {error.filename or options.out}: {error.strerror or error}", file=sys.stderr)
+        return 2
     moved = np.mean([abs(row.scores[e] - v) for row in softened for e, v in _given(row).items()])
     print(
         f"{options.out / 'manifest.csv'}: {len(softened)} rows, intensities moved by {moved:.3f} on average"

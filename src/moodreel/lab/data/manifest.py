@@ -238,16 +238,16 @@ def write_manifest(
         header = ["clip", "group", "split", *(f"score_{e}" for e in scores), *(f"label_{v}" for v in labels)]
         writer.writerow([*header, *extra, *files])
         for row, *further in zip(rows, *extra.values(), strict=True):
-            cells = [_relative(row.clip, path), row.group, row.split or ""]
+            cells = [_write_path(row.clip, path), row.group, row.split or ""]
             cells += [f"{row.scores[e]:g}" if e in row.scores else "" for e in scores]
             cells += [row.labels.get(v, "") for v in labels]
             cells += further
-            cells += [_relative(getattr(row, f), path) if getattr(row, f) else "" for f in files]
+            cells += [_write_path(getattr(row, f), path) if getattr(row, f) else "" for f in files]
             writer.writerow(cells)
         stream.detach()
 
 
-def _relative(file: Path, manifest: Path) -> str:
+def _write_path(file: Path, manifest: Path) -> str:
     if file.is_relative_to(manifest.parent):
         return file.relative_to(manifest.parent).as_posix()
     return str(file.absolute())
