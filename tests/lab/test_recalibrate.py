@@ -1,4 +1,4 @@
-"""A run's temperature fitted anew: against the networks' own logits, every set weighing the same."""
+"""A run's temperatures fitted anew: against the networks' own logits, every set weighing the same."""
 
 import json
 import math
@@ -9,14 +9,18 @@ import pytest
 import torch
 
 from lab.stills import write_stills
+from moodreel.emotions import MEC_8
 from moodreel.lab import recalibrate
 from moodreel.lab.data.clips import ClipDataset
-from moodreel.lab.data.manifest import read_manifest, write_manifest
+from moodreel.lab.data.manifest import Row, read_manifest, write_manifest
 from moodreel.lab.export import export
 from moodreel.lab.networks import load_run
 from moodreel.lab.recalibrate import main
+from moodreel.lab.settings import Recipe
+from moodreel.lab.settings_caca_rnn import CacaRnnSettings
 from moodreel.lab.train import train
 from moodreel.runtime.bundle import read_bundle
+from moodreel.types import Result, SceneReading
 
 RECIPE = """system = "kavan"
 [model]
@@ -50,12 +54,12 @@ def test_every_set_weighs_the_same_by_hand(run, tmp_path, capsys, monkeypatch):
     By rows it would be right in 7 of 8, and T = 2 / ln 7.
     """
 
-    def read(net, clips):
-        label = torch.zeros(len(clips), dtype=torch.int64)
-        label[0] = 1 if len(clips) == 2 else 0
-        return torch.tensor([[2.0, 0.0, -torch.inf, -torch.inf]]).repeat(len(clips), 1), label
+    def read(rows):
+        rows = [row for row in rows if row.labels["ekman"] != "neutral"]
+        labels = [1 if len(rows) == 2 else 0] + [0] * (len(rows) - 1)
+        return [("classify", torch.tensor([2.0, 0.0, -torch.inf, -torch.inf]), label) for label in labels]
 
-    monkeypatch.setattr(recalibrate, "_read", read)
+    monkeypatch.setitem(recalibrate.READERS, "kavan", lambda run: read)
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     before = json.loads((copy / "best.json").read_text())
@@ -66,27 +70,74 @@ def test_every_set_weighs_the_same_by_hand(run, tmp_path, capsys, monkeypatch):
     assert {k: v for k, v in after.items() if k not in ("temperature", "calibrated_on")} == {
         k: v for k, v in before.items() if k != "temperature"
     }
-    assert "many (6), few (2)" in capsys.readouterr().out
+    assert "temperature classify 1.8205 on many (6), few (2)" in capsys.readouterr().out
 
 
-def test_logits_are_those_of_validation_clips_that_have_a_quadrant(run, monkeypatch):
+def test_logits_are_those_of_validation_clips_that_have_a_quadrant(run):
     recipe, net = load_run(run)
-    sets = []
-    for entry in json.loads((run / "data.json").read_text()):
+    read = recalibrate.READERS["kavan"](run)
+    for entry, count in zip(json.loads((run / "data.json").read_text()), (6, 2), strict=True):
         rows = read_manifest(entry["manifest"]).select("val")
-        rows = [row for row in rows if row.labels["ekman"] != "neutral"]
-        clips = ClipDataset(rows, recipe.model, recipe.train.seed, train=False)
-        read = [clips[i] for i in range(len(rows))]
+        known = [row for row in rows if row.labels["ekman"] != "neutral"]
+        assert (len(rows), len(known)) == (count * 3 // 2, count)
+        clips = ClipDataset(known, recipe.model, recipe.train.seed, train=False)
+        batch = [clips[i] for i in range(count)]
         with torch.inference_mode():
-            out = net(net.normalise(torch.stack([clip["frames"] for clip in read]))).logits[:, -1]
-        sets.append((out, torch.stack([clip["category"] for clip in read])))
-    asked = []
-    monkeypatch.setattr(recalibrate, "fit_temperature", lambda *given: asked.append(given) or 1.0)
-    monkeypatch.setattr(recalibrate, "write_json", lambda path, value: None)
-    recalibrate.recalibrate(run)
-    ((logits, labels, _),) = asked
-    torch.testing.assert_close(logits, torch.cat([out for out, _ in sets]))
-    assert torch.equal(labels, torch.cat([label for _, label in sets]))
+            out = net(net.normalise(torch.stack([clip["frames"] for clip in batch]))).logits[:, -1]
+        found = read(rows)
+        assert {layer for layer, _, _ in found} == {"classify"}
+        torch.testing.assert_close(torch.stack([logits for _, logits, _ in found]), out, atol=1e-5, rtol=0)
+        assert [label for _, _, label in found] == [int(clip["category"]) for clip in batch]
+
+
+def test_each_network_of_caca_rnn_answers_for_the_clips_left_to_it(tmp_path, monkeypatch):
+    """Probabilities 0.6 and 0.8 at the temperatures of training, 1.5 and 0.9; clips weigh 1/5 and 1/2.
+
+    The RNN is right in 3/5 and wrong in 1/2: 1.5 ln(0.6 / 0.4) / T = ln(6 / 5); Context-RNN in 1/5 + 1/2 and
+    in 1/5: 0.9 ln(0.8 / 0.2) / T = ln(7 / 2).
+    """
+    sets = {  # name -> (class, whether a face is found) of its clips; one has no class
+        "five": [("happy", True)] * 3 + [("happy", False), ("sad", False), (None, False)],
+        "two": [("sad", True), ("happy", False)],
+    }
+    data, faces = [], {}
+    for name, clips in sets.items():
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "manifest.csv"
+        labels = [{} if label is None else {"mec": label} for label, _ in clips]
+        rows = [
+            Row(tmp_path / name / f"{n}.gif", f"{name} {n}", "val", labels=known)
+            for n, known in enumerate(labels)
+        ]
+        write_manifest(path, rows)
+        faces |= {row.clip.resolve(): seen for row, (_, seen) in zip(rows, clips, strict=True)}
+        data.append({"name": name, "manifest": str(path), "sha256": read_manifest(path).digest})
+    folder = tmp_path / "run"
+    folder.mkdir()
+    best = {"epoch": 3, "temperature": {"rnn.classify": 1.5, "fallback.classify": 0.9}}
+    recipe = Recipe("caca-rnn", CacaRnnSettings()).to_dict()
+    for name, value in (("best", best), ("data", data), ("recipe", recipe)):
+        (folder / f"{name}.json").write_text(json.dumps(value))
+
+    def say(recognizer, rows):
+        out = []
+        for row in rows:
+            seen = faces[row.clip.resolve()]
+            sure = 0.6 if seen else 0.8
+            given = dict.fromkeys(MEC_8) | {"happy": sure, "sad": 1 - sure}
+            scene = SceneReading(1.0, face=0) if seen else SceneReading(0.0, reason="no face was found")
+            out.append((row, Result(str(row.clip), "caca-rnn", "1", probabilities=given, scene=scene)))
+        return out
+
+    monkeypatch.setattr(recalibrate, "open_target", lambda target: None)
+    monkeypatch.setattr(recalibrate, "predict_rows", say)
+    found = recalibrate.recalibrate(folder)
+    assert found["temperature"] == {
+        "rnn.classify": pytest.approx(1.5 * math.log(1.5) / math.log(1.2), rel=1e-3),
+        "fallback.classify": pytest.approx(0.9 * math.log(4) / math.log(3.5), rel=1e-3),
+    }
+    assert found["calibrated_on"] == {"five": 5, "two": 2}
+    assert json.loads((folder / "best.json").read_text()) == best | found
 
 
 def test_bundle_and_card_say_so(run, tmp_path):
@@ -119,4 +170,4 @@ def test_refuses_another_system(run, tmp_path, capsys):
     (tmp_path / "r.toml").write_text(RECIPE.replace("kavan", "face").replace("validation_clips = 2\n", ""))
     train("face", [manifest], tmp_path / "run", tmp_path / "r.toml")
     assert main([str(tmp_path / "run")]) == 2
-    assert "expected 'kavan'" in capsys.readouterr().err
+    assert "expected 'kavan' or 'caca-rnn'" in capsys.readouterr().err
