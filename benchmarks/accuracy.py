@@ -133,7 +133,8 @@ def tell_targets(scores: Scores) -> list[str]:
     for target in TARGETS:
         asked, (value, interval) = target.asked(scores), target.found(scores)
         met = value <= asked if target.at_most else value >= asked
-        text = f"{value:.3f}" + (f" ({interval[0]:.3f}-{interval[1]:.3f})" if interval else "")
+        digits = 4 if round(value, 3) == asked != value else 3  # what decides must be seen
+        text = f"{value:.{digits}f}" + (f" ({interval[0]:.3f}-{interval[1]:.3f})" if interval else "")
         sign = "at most" if target.at_most else "at least"
         lines.append(
             f"| {target.bundle} | {target.what} | {sign} {asked:.3g} | {text} | {'yes' if met else 'no'} |"
