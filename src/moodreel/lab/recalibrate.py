@@ -76,7 +76,7 @@ def recalibrate(run: Path) -> dict[str, Any]:
     if not clips:
         raise DataError(f"{run}: no validation clip of its manifests has a label")
     best = read_run_best(run)
-    temperature = dict(best["temperature"])
+    temperature = dict(best.get("temperature", {}))
     for layer in {clip[0]: None for clip, _ in clips}:
         some = [(logits, label, weight) for (name, logits, label), weight in clips if name == layer]
         logits, labels, weights = zip(*some, strict=True)
@@ -112,7 +112,7 @@ def open_kavan(run: Path) -> Callable[[Sequence[Row]], list[Read]]:
 def open_caca_rnn(run: Path) -> Callable[[Sequence[Row]], list[Read]]:
     """Reads clips that have a class of MEC as the run's bundle would, faces found by its detector."""
     recognizer = open_target(str(run))
-    folded = read_run_best(run)["temperature"]  # into what the recogniser says
+    folded = read_run_best(run).get("temperature", {})  # into what the recogniser says
 
     def read(rows: Sequence[Row]) -> list[Read]:
         found: list[Read] = []
@@ -120,7 +120,7 @@ def open_caca_rnn(run: Path) -> Callable[[Sequence[Row]], list[Read]]:
             assert result.scene is not None
             layer = "rnn.classify" if result.scene.reason is None else "fallback.classify"
             logits = torch.tensor([log_probability(result.probabilities[name]) for name in MEC_8])
-            found.append((layer, logits * folded[layer], class_of(row, "mec")))
+            found.append((layer, logits * folded.get(layer, 1.0), class_of(row, "mec")))
         return found
 
     return read
