@@ -48,10 +48,12 @@ def run(tmp_path_factory):
     return folder / "run"
 
 
-def test_every_set_weighs_the_same_by_hand(run, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(("enough", "odds"), [(1, 3), (2, 3), (4, 5), (50, 7)])
+def test_every_set_weighs_the_same_by_hand(run, tmp_path, capsys, monkeypatch, enough, odds):
     """Logit gap 2, right in 6 of 6 and in 1 of 2: sigmoid(2 / T) = (1 + 1/2) / 2, so T = 2 / ln 3.
 
-    By rows it would be right in 7 of 8, and T = 2 / ln 7.
+    Where a set counts as one from 4 clips on, the second is half a set, with 1/4 right and 1/4 wrong: odds
+    of 5/4 to 1/4. From 50 on, clips weigh the same: 7 to 1.
     """
 
     def read(rows):
@@ -60,17 +62,18 @@ def test_every_set_weighs_the_same_by_hand(run, tmp_path, capsys, monkeypatch):
         return [("classify", torch.tensor([2.0, 0.0, -torch.inf, -torch.inf]), label) for label in labels]
 
     monkeypatch.setitem(recalibrate.READERS, "kavan", lambda run: read)
+    monkeypatch.setattr(recalibrate, "ENOUGH_CLIPS", enough)
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     before = json.loads((copy / "best.json").read_text())
     assert main([str(copy)]) == 0
     after = json.loads((copy / "best.json").read_text())
-    assert after["temperature"]["classify"] == pytest.approx(2 / math.log(3), rel=1e-3)
+    assert after["temperature"]["classify"] == pytest.approx(2 / math.log(odds), rel=1e-3)
     assert after["calibrated_on"] == {"many": 6, "few": 2}
     assert {k: v for k, v in after.items() if k not in ("temperature", "calibrated_on")} == {
         k: v for k, v in before.items() if k != "temperature"
     }
-    assert "temperature classify 1.8205 on many (6), few (2)" in capsys.readouterr().out
+    assert f"classify {after['temperature']['classify']} on many (6), few (2)" in capsys.readouterr().out
 
 
 def test_logits_are_those_of_validation_clips_that_have_a_quadrant(run):
@@ -129,6 +132,7 @@ def test_each_network_of_caca_rnn_answers_for_the_clips_left_to_it(tmp_path, mon
             out.append((row, Result(str(row.clip), "caca-rnn", "1", probabilities=given, scene=scene)))
         return out
 
+    monkeypatch.setattr(recalibrate, "ENOUGH_CLIPS", 2)
     monkeypatch.setattr(recalibrate, "open_target", lambda target: None)
     monkeypatch.setattr(recalibrate, "predict_rows", say)
     found = recalibrate.recalibrate(folder)

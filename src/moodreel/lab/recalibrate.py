@@ -5,9 +5,10 @@
 Training fits them on the validation clips that it scores epochs by. Of ``kavan`` these are few
 (``validation_clips``) and mostly of the largest set; of ``caca-rnn`` faces are known, and Context-RNN reads
 clips that show one. Here all validation clips are read, those of ``caca-rnn`` as its bundle would read them,
-with its own detector: each network answers for the clips that are left to it. A clip of a set of n weighs
-1 / n: a bundle is used on kinds of clips, not on one set's rows. What is found replaces the temperatures in
-the run's ``best.json``; ``moodreel export`` takes them from there.
+with its own detector: each network answers for the clips that are left to it. Sets weigh the same, and those
+of fewer than ``ENOUGH_CLIPS`` as much less as they are smaller: a bundle is used on kinds of clips, not on
+one set's rows, and a handful of clips says little. What is found replaces the temperatures in the run's
+``best.json``; ``moodreel export`` takes them from there.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ from moodreel.lab.train import write_json
 
 Read = tuple[str, Tensor, int]
 """One clip: the layer whose logits [K] these are, at temperature 1, and its class."""
+
+ENOUGH_CLIPS = 50
+"""Validation clips from which on a set counts as one; a clip of n weighs 1 / max(n, this)."""
 
 LEAST_PROBABILITY = 1e-12
 """A smaller probability is read as this one, whose logarithm is a number."""
@@ -71,7 +75,7 @@ def recalibrate(run: Path) -> dict[str, Any]:
             raise DataError(f"{manifest.path}: is not the one the run was given")
         found = read([row for row in manifest.rows if row.split == "val"])
         if found:
-            clips += [(clip, 1 / len(found)) for clip in found]
+            clips += [(clip, 1 / max(len(found), ENOUGH_CLIPS)) for clip in found]
             counts[manifest.name] = len(found)
     if not clips:
         raise DataError(f"{run}: no validation clip of its manifests has a label")
