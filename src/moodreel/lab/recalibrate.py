@@ -81,7 +81,7 @@ def recalibrate(run: Path) -> dict[str, Any]:
         raise DataError(f"{run}: no validation clip of its manifests has a label")
     best = read_run_best(run)
     temperature = dict(best.get("temperature", {}))
-    for layer in {clip[0]: None for clip, _ in clips}:
+    for layer in sorted({name for (name, _, _), _ in clips}):
         some = [(logits, label, weight) for (name, logits, label), weight in clips if name == layer]
         logits, labels, weights = zip(*some, strict=True)
         fitted = fit_temperature(torch.stack(logits), torch.tensor(labels), torch.tensor(weights))
