@@ -27,6 +27,7 @@ SOURCES = {
         "The stills of the test persons composed into moving GIFs (`python -m moodreel.lab.data.compose`): "
         "face at 20-100 % of the frame over drawn scenes or other pictures, bystanders, captions. Test only."
     ),
+    "stills_clips_val": "Stills of the validation persons composed as for stills_clips. Validation only.",
     "composed_train": (
         "Stills of the training persons composed into moving GIFs (`python -m moodreel.lab.data.compose`, at "
         "most 250 a class)."
@@ -95,7 +96,7 @@ def write_card(info: BundleInfo) -> str:
     temperatures = info.training.get("temperature")
     if temperatures:
         values = ", ".join(f"{layer} {value:.3f}" for layer, value in temperatures.items())
-        evenly = ", every set weighing the same" if "calibrated_on" in info.training else ""
+        evenly = ", sets weighing the same, few clips less" if "calibrated_on" in info.training else ""
         lines += ["", f"Confidence is scaled by temperatures fitted on validation{evenly}: {values}."]
     train = recipe["train"]
     start = info.training.get("start")
