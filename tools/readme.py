@@ -20,7 +20,7 @@ from moodreel.runtime.bundle import BUNDLED
 PAGE = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 
-PREDICT = "2026-11-22-6be7080"
+PREDICT = "2026-11-29-744f139"
 VOTES = "2026-11-21-95f269d-votes"
 NEWCOMER = "2026-11-21-c3b1dc0-newcomer"
 """Files of results that the page quotes."""
