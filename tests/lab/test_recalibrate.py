@@ -152,7 +152,9 @@ def test_bundle_and_card_say_so(run, tmp_path):
     export(copy, tmp_path / "b", score=False)
     bundle = read_bundle(str(tmp_path / "b"))
     assert bundle.info.training["calibrated_on"] == {"many": 6, "few": 2}
-    assert f"on validation, every set weighing the same: classify {found:.3f}" in bundle.read_card()
+    assert (
+        f"on validation, sets weighing the same, few clips less: classify {found:.3f}" in bundle.read_card()
+    )
 
 
 def test_refusals(run, tmp_path, capsys):
