@@ -6,7 +6,7 @@
 Scores are those in the bundles (measured by ``moodreel export`` on held-out data); what was tried stands in
 benchmarks/tried.toml. What needs more than that is kept in benchmarks/training once it was given:
 
-- ``--log``: run folders, whose validation scores are kept epoch by epoch (NAME.csv) and drawn;
+- ``--log``: run folders, whose validation scores are kept epoch by epoch (NAME.csv) and drawn (STAGES);
 - ``--out-of-fold``: ``scores.json`` of ``python -m moodreel.lab.out_of_fold`` (out_of_fold.json);
 - ``--ratings``: the emoji's ``ratings.csv``, for what a perfect reader would score (ceiling.json);
 - ``--evaluated``: scores on sets that no run names (``moodreel evaluate BUNDLE --out FILE``; evaluated.json).
@@ -19,7 +19,7 @@ import csv
 import json
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,24 @@ ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "benchmarks" / "training"
 PAGE = ROOT / "docs" / "accuracy.md"
 FIGURE = PAGE.with_suffix(".png")
+
+STAGES = {
+    "face": ("face_long", "face_settle", "face_more", "face_cool", "face_taught"),
+    "kavan": (
+        "kavan_blind",
+        "kavan_large",
+        "kavan_settle",
+        "kavan_sharp",
+        "kavan_long",
+        "kavan_soft",
+        "kavan_swift",
+        "kavan_swift_more",
+        "kavan_settle8",
+    ),
+    "caca-rnn": ("caca",),
+    "sta": ("sta", "sta_settle", "sta_stills"),
+}
+"""Bundle -> the runs that it comes from, in order; each has its log in benchmarks/training."""
 
 RATED = ("anger", "disgust", "fear", "joy", "sadness", "surprise")
 RATERS = 9
@@ -226,25 +244,23 @@ def read_scores(kept: Path) -> dict[str, dict[str, Any]]:
     return scores
 
 
-def draw_curves(logs: list[Path]) -> None:
+def draw_curves(stages: Mapping[str, Sequence[Path]]) -> None:
+    """A panel a bundle: its stages one after the other, epochs counted through."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 3.2), dpi=120, layout="constrained")
-    axes = figure.subplots(1, 1)
-    for place, log in enumerate(logs):
-        with log.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-        axes.plot(
-            [int(row["epoch"]) + 1 for row in rows],
-            [float(row["val/score"]) for row in rows],
-            marker=".",
-            linestyle=("-", "--", ":")[place // 10 % 3],  # there are ten colours
-            label=log.stem,
-        )
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("validation score")
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, ncols=2)
+    figure = Figure(figsize=(9, 6.4), dpi=110, layout="constrained")
+    for axes, (bundle, logs) in zip(figure.subplots(2, 2).flat, stages.items(), strict=True):
+        first = 1
+        for log in logs:
+            with log.open(newline="", encoding="utf-8") as stream:
+                scores = [float(row["val/score"]) for row in csv.DictReader(stream)]
+            axes.plot(range(first, first + len(scores)), scores, marker=".", label=log.stem)
+            first += len(scores)
+        axes.set_title(bundle)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("validation score")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, ncols=2, fontsize="small", loc="lower right")
     figure.savefig(FIGURE, metadata={"Software": None})
 
 
@@ -289,10 +305,15 @@ def main() -> int:
         "## Validation along the trainings",
         "",
     ]
-    logs = sorted(KEPT.glob("*.csv"))
-    if logs:
-        draw_curves(logs)
-        lines += [f"![Validation score by epoch of each training]({FIGURE.name})", ""]
+    draw_curves({bundle: [KEPT / f"{name}.csv" for name in stages] for bundle, stages in STAGES.items()})
+    lines += [
+        "Each bundle's stages, named as their runs, in the order of [training](training.md); the first of",
+        "`face` kept no log. Scores are each system's own, and stages that validate on other sets begin",
+        "anew.",
+        "",
+        f"![Validation score by epoch, a panel a bundle]({FIGURE.name})",
+        "",
+    ]
     lines += ["## What was tried", "", "| bundle | what | result | kept |", "|---|---|---|---|"]
     lines += [f"| {t['bundle']} | {t['what']} | {t['result']} | {t['kept']} |" for t in tried]
     PAGE.write_text("\n".join(lines) + "\n", "utf-8")
