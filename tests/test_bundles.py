@@ -26,6 +26,8 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def test_what_ships():
     assert list_bundles() == ["caca-rnn", "face", "kavan", "sta"]
+    for name in list_bundles():
+        assert read_bundle(name).info.name == name  # of the folder that it was exported to
     assert sum(f.stat().st_size for f in BUNDLED.rglob("*") if f.is_file()) < 40e6
 
 
