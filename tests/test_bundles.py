@@ -1,6 +1,7 @@
 """The bundles that ship: whole, honest, equal to their torch networks, and unchanged unless meant."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import moodreel
 from moodreel.lab.data.streams import pad_clips
 from moodreel.lab.modules_caca_rnn import predict_batch
 from moodreel.lab.networks import OUTPUTS, build_graph, load_bundle
+from moodreel.lab.settings import read_recipe
 from moodreel.media import open_media, rate_times, sample_media, segment_times
 from moodreel.runtime.bundle import BUNDLED, list_bundles, read_bundle
 from moodreel.runtime.engine import OnnxEngine
@@ -22,6 +24,7 @@ from moodreel.runtime.trace_reader import open_trace_reader
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 GOLDEN = Path(__file__).parent / "golden"
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
 
 def test_what_ships():
@@ -52,7 +55,13 @@ def test_card_and_scores_are_measured(every_bundle):
         manifest, _, key = name.rpartition(" ")
         assert bundle.info.scores[manifest][key] == score
         assert f"{score:.3f}" in card
-    assert bundle.info.training["recipe"]["train"]["seed"] == 0
+
+
+def test_the_training_has_a_recipe(every_bundle):
+    recipe, system = every_bundle.info.training["recipe"], every_bundle.info.system
+    of_system = [p for p in RECIPES.glob("*.toml") if tomllib.loads(p.read_text("utf-8"))["system"] == system]
+    same = [p for p in of_system if json.loads(json.dumps(read_recipe(p, system).to_dict())) == recipe]
+    assert len(same) == 1, of_system
 
 
 def load_torch(bundle):
