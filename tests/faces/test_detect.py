@@ -41,15 +41,17 @@ class Shape:
 
 @pytest.fixture
 def fake(monkeypatch):
-    """A dlib that always finds the same boxes in whatever it is given, and remembers that."""
-    seen = types.SimpleNamespace(shape=None, boxes=[], threshold=None, parts=68, broken=False)
+    """A dlib that finds the same boxes in whatever it is given, from look ``first`` on, and remembers it."""
+    seen = types.SimpleNamespace(shapes=[], boxes=[], first=1, threshold=None, parts=68, broken=False)
 
     class Search:
         def run(self, frame, upsample, threshold):
             assert upsample == 0
             assert frame.flags["C_CONTIGUOUS"]
-            seen.shape, seen.threshold = frame.shape, threshold
-            return [box for box, _, _ in seen.boxes], [margin for _, margin, _ in seen.boxes], []
+            seen.threshold = threshold
+            seen.shapes.append(frame.shape)
+            boxes = seen.boxes if len(seen.shapes) >= seen.first else []
+            return [box for box, _, _ in boxes], [margin for _, margin, _ in boxes], []
 
     def predictor(path):
         if seen.broken:
@@ -74,7 +76,7 @@ def test_places_are_pixels_of_the_full_frame(fake):
     """A frame of 100 x 60 doubled; a box of 40 x 40 pixels there is one of 20 x 20 here."""
     fake.boxes = [(Box(20, 10, 59, 49), 0.6, Shape(30, 4))]
     (face,) = Dlib(Path("x.dat"), upsample=1).find(np.zeros((60, 100, 3), np.uint8))
-    assert fake.shape == (120, 200, 3)
+    assert fake.shapes == [(120, 200, 3)]
     assert face.box.tolist() == [10, 5, 30, 25]
     # Pixel 30 of the doubled frame covers 15 to 15.5 here: its middle is 15.25.
     assert face.points[0].tolist() == [15.25, 2.25]
@@ -101,13 +103,39 @@ def test_places_are_pixels_of_the_full_frame(fake):
 def test_small_frames_are_doubled_and_large_ones_shrunk(fake, upsample, largest, size, expected):
     detector = Dlib(Path("x.dat"), upsample, largest, threshold=0.25)
     assert detector.find(np.zeros((*size, 3), np.uint8)) == []
-    assert fake.shape == (*expected, 3)
+    assert fake.shapes[0] == (*expected, 3)
     assert fake.threshold == 0.25
     height, width = size
     fake.boxes = [(Box(0, 0, expected[1] - 1, expected[0] - 1), 3.0, Shape(0, 0))]
     (face,) = detector.find(np.zeros((*size, 3), np.uint8))
     np.testing.assert_allclose(face.box, [0, 0, width, height], atol=0.01)
     assert face.confidence[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "upsample", "largest", "box", "point"),
+    [
+        # A border of 30 pixels, all doubled: (100 / 2 - 30, 80 / 2 - 30, ...); middle of pixel 130, 100.
+        ((60, 100), 1, 1280, [20, 10, 60, 50], [35.25, 20.25]),
+        # A border of 300 pixels, 1600 x 1200 shrunk to a fifth: 100 x 5 - 300 is 200.
+        ((600, 1000), 1, 1280, [200, 100, 600, 500], [352.5, 202.5]),
+        # Not doubled: the border of 60 pixels stays as it is, 200 pixels are what is looked at at most.
+        ((120, 200), 0, 1280, [40, 20, 120, 100], [70.5, 40.5]),
+    ],
+)
+def test_close_ups_are_looked_for_inside_a_border(fake, size, upsample, largest, box, point):
+    fake.boxes, fake.first = [(Box(100, 80, 179, 159), 0.6, Shape(130, 100))], 2
+    frame = np.full((*size, 3), 255, np.uint8)
+    (face,) = Dlib(Path("x.dat"), upsample, largest).find(frame)
+    assert fake.shapes[1:] == [(240, 320, 3)]  # 100 x 60 to 200 x 120, and 0.3 of 200 around it
+    np.testing.assert_allclose(face.box, box)
+    np.testing.assert_allclose(face.points[0], point)
+    assert frame.min() == 255
+
+
+def test_largest_bounds_both_looks(fake):
+    assert Dlib(Path("x.dat"), largest=100).find(np.zeros((300, 500, 3), np.uint8)) == []
+    assert fake.shapes == [(60, 100, 3), (120, 160, 3)]
 
 
 @pytest.mark.parametrize(("margin", "sure"), [(0, 0.5), (1, 1), (2.5, 1), (-0.5, 0.25), (-3, 0.001)])
@@ -279,6 +307,22 @@ def test_dlib_gives_back_the_same_place_at_any_size(dlib_detector, data):
     with open_detector(DetectorSettings("dlib", upsample=2)) as detector:
         (small,) = detector.find(np.ascontiguousarray(frame[::2, ::2]))
     assert abs(small.points * 2 - face.points).mean() < 0.08 * eye_distance
+
+
+def test_dlib_finds_a_face_that_the_frame_cuts(dlib_detector, data):
+    """Cut above the brows, at the chin and at a cheek: the first look finds nothing there."""
+    frame = next(open_media(data("clips/asl_again.mkv")).read([0]))[1]
+    (face,) = dlib_detector.find(frame)
+    left, top, right, bottom = face.box.astype(int)
+    top, right, bottom = top + 14, right - 10, bottom - 8
+    cut = np.ascontiguousarray(frame[top:bottom, left:right])
+    (found,) = dlib_detector.find(cut)
+    seen = found.confidence > 0
+    assert 50 < seen.sum() < 70
+    height, width = cut.shape[:2]
+    assert ((found.points[seen] >= 0) & (found.points[seen] <= (width, height))).all()
+    eye_distance = np.linalg.norm(face.points[68] - face.points[69])
+    assert abs(found.points + np.array([left, top]) - face.points)[seen].mean() < 0.05 * eye_distance
 
 
 def test_dlib_finds_nobody_where_nobody_is(dlib_detector, data):

@@ -24,6 +24,12 @@ KINDS = ("auto", *DETECTORS, "openpose")
 EYES = (slice(36, 42), slice(42, 48))
 """Contours of the two eyes in the 68- and 70-point order; their pupils are points 68 and 69."""
 
+CLOSE_UP = 200
+"""Pixels of the longer side when dlib looks for close-ups: faces of two fifths of it and more."""
+
+BORDER = 0.3
+"""Width of the border there on each side, of the frame's longer side."""
+
 
 class Detector(Protocol):
     """Something that finds faces: the seam at which tests put a fake.
@@ -198,23 +204,39 @@ class Dlib:
             yield self.find(frame)
 
     def find(self, frame: UInt8Array) -> list[Face]:
-        """The faces of one frame, [H, W, 3] uint8 RGB."""
+        """The faces of one frame, [H, W, 3] uint8 RGB.
+
+        Where there is none, it looks once more for a close-up: at the frame shrunk to :data:`CLOSE_UP` pixels
+        inside a black border. A face that fills the frame, or is cut by its edge, has none of the background
+        that the detector knows faces by.
+        """
+        longer = max(frame.shape[:2])
+        zoom = 2.0**self._upsample
+        close = min(CLOSE_UP, self._largest)
+        return self._look(frame, min(zoom, self._largest / longer)) or self._look(
+            frame, min(zoom, close / longer), BORDER
+        )
+
+    def _look(self, frame: UInt8Array, scale: float, border: float = 0) -> list[Face]:
         from PIL import Image
 
         height, width = frame.shape[:2]
-        scale = min(2.0**self._upsample, self._largest / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         if size != (width, height):
             image = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)
             frame = np.ascontiguousarray(image)
+        edge = round(border * max(size))
+        if edge:
+            frame = np.pad(frame, ((edge, edge), (edge, edge), (0, 0)))
         unit = np.array(size) / (width, height)
         boxes, margins, _ = self._search.run(frame, 0, self._threshold)
         faces = []
         for box, margin in zip(boxes, margins, strict=True):
             shape: Any = self._predict(frame, box)
             # dlib counts pixels: their centres lie half a pixel on, and a box includes its last ones.
-            points = (np.array([(part.x, part.y) for part in shape.parts()], float) + 0.5) / unit
-            corners = np.array([box.left(), box.top(), box.right() + 1, box.bottom() + 1]) / np.tile(unit, 2)
+            points = (np.array([(part.x, part.y) for part in shape.parts()], float) + 0.5 - edge) / unit
+            edges = np.array([box.left(), box.top(), box.right() + 1, box.bottom() + 1])
+            corners = (edges - edge) / np.tile(unit, 2)
             sure = float(np.clip((1 + margin) / 2, 0.001, 1))
             faces.append(make_face(corners, fill_pupils(points), sure, (width, height), round(margin, 4)))
         return [face for face in faces if face.confidence.any()]
