@@ -182,8 +182,12 @@ class TestNetworks:
         with pytest.raises(DataError, match=r"one to one, got \[5, 1, 3\] and \[5, 2, 3\]"):
             net(face, context, faces, torch.tensor([5, 2, 3]))
         further = torch.nn.functional.pad(context, (0, 0, 0, 4), value=float("nan"))
+        # not to the bit: some processors add up in another order where the rows lie farther apart
         torch.testing.assert_close(
-            net(face, further, faces, faces).logits, net(face, context, faces, faces).logits, atol=0, rtol=0
+            net(face, further, faces, faces).logits,
+            net(face, context, faces, faces).logits,
+            atol=1e-12,
+            rtol=1e-12,
         )
 
     @each_network
