@@ -119,7 +119,7 @@ def test_small_frames_are_doubled_and_large_ones_shrunk(fake, upsample, largest,
         ((60, 100), 1, 1280, [20, 10, 60, 50], [35.25, 20.25]),
         # A border of 300 pixels, 1600 x 1200 shrunk to a fifth: 100 x 5 - 300 is 200.
         ((600, 1000), 1, 1280, [200, 100, 600, 500], [352.5, 202.5]),
-        # Not doubled: the border of 60 pixels stays as it is, 200 pixels are what is looked at at most.
+        # Not doubled: 200 x 120 as it is, with a border of 60 pixels.
         ((120, 200), 0, 1280, [40, 20, 120, 100], [70.5, 40.5]),
     ],
 )
