@@ -113,20 +113,20 @@ def test_small_frames_are_doubled_and_large_ones_shrunk(fake, upsample, largest,
 
 
 @pytest.mark.parametrize(
-    ("size", "upsample", "largest", "box", "point"),
+    ("size", "upsample", "box", "point"),
     [
         # A border of 30 pixels, all doubled: (100 / 2 - 30, 80 / 2 - 30, ...); middle of pixel 130, 100.
-        ((60, 100), 1, 1280, [20, 10, 60, 50], [35.25, 20.25]),
+        ((60, 100), 1, [20, 10, 60, 50], [35.25, 20.25]),
         # A border of 300 pixels, 1600 x 1200 shrunk to a fifth: 100 x 5 - 300 is 200.
-        ((600, 1000), 1, 1280, [200, 100, 600, 500], [352.5, 202.5]),
+        ((600, 1000), 1, [200, 100, 600, 500], [352.5, 202.5]),
         # Not doubled: 200 x 120 as it is, with a border of 60 pixels.
-        ((120, 200), 0, 1280, [40, 20, 120, 100], [70.5, 40.5]),
+        ((120, 200), 0, [40, 20, 120, 100], [70.5, 40.5]),
     ],
 )
-def test_close_ups_are_looked_for_inside_a_border(fake, size, upsample, largest, box, point):
+def test_close_ups_are_looked_for_inside_a_border(fake, size, upsample, box, point):
     fake.boxes, fake.first = [(Box(100, 80, 179, 159), 0.6, Shape(130, 100))], 2
     frame = np.full((*size, 3), 255, np.uint8)
-    (face,) = Dlib(Path("x.dat"), upsample, largest).find(frame)
+    (face,) = Dlib(Path("x.dat"), upsample).find(frame)
     assert fake.shapes[1:] == [(240, 320, 3)]  # 100 x 60 to 200 x 120, and 0.3 of 200 around it
     np.testing.assert_allclose(face.box, box)
     np.testing.assert_allclose(face.points[0], point)

@@ -25,7 +25,7 @@ EYES = (slice(36, 42), slice(42, 48))
 """Contours of the two eyes in the 68- and 70-point order; their pupils are points 68 and 69."""
 
 CLOSE_UP = 200
-"""Pixels of the longer side when dlib looks for close-ups: faces of two fifths of it and more."""
+"""Most pixels of the longer side when dlib looks for close-ups: faces of two fifths of it and more."""
 
 BORDER = 0.3
 """Width of the border there on each side, of the frame's longer side."""
@@ -206,21 +206,18 @@ class Dlib:
     def find(self, frame: UInt8Array) -> list[Face]:
         """The faces of one frame, [H, W, 3] uint8 RGB.
 
-        Where there is none, it looks once more for a close-up: at the frame shrunk to :data:`CLOSE_UP` pixels
-        inside a black border. A face that fills the frame, or is cut by its edge, has none of the background
-        that the detector knows faces by.
+        Where there is none, it looks once more for a close-up: at the frame of at most :data:`CLOSE_UP`
+        pixels inside a black border. A face that fills the frame, or is cut by its edge, has none of the
+        background that the detector knows faces by.
         """
-        longer = max(frame.shape[:2])
-        zoom = 2.0**self._upsample
         close = min(CLOSE_UP, self._largest)
-        return self._look(frame, min(zoom, self._largest / longer)) or self._look(
-            frame, min(zoom, close / longer), BORDER
-        )
+        return self._look(frame, self._largest) or self._look(frame, close, BORDER)
 
-    def _look(self, frame: UInt8Array, scale: float, border: float = 0) -> list[Face]:
+    def _look(self, frame: UInt8Array, largest: int, border: float = 0) -> list[Face]:
         from PIL import Image
 
         height, width = frame.shape[:2]
+        scale = min(2.0**self._upsample, largest / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         if size != (width, height):
             image = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)
