@@ -104,6 +104,8 @@ class Face:
             the eye 42-47); (0, 0) where missing.
         confidence: [70] in [0, 1]; 0 is a missing point.
         score: what the detector says of the face, on its own scale; None where it says nothing.
+        is_weak: whether the detector is too unsure of it for it to count alone: it may only go on with a face
+            that was seen before.
 
     Raises:
         SettingsError: an array has another shape than stated.
@@ -113,6 +115,7 @@ class Face:
     points: FloatArray
     confidence: FloatArray
     score: float | None = None
+    is_weak: bool = False
 
     def __post_init__(self) -> None:
         for name, shape in {"box": (4,), "points": (POINTS, 2), "confidence": (POINTS,)}.items():

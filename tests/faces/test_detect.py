@@ -10,6 +10,7 @@ import pytest
 from moodreel.errors import BundleError, MissingExtra, SettingsError
 from moodreel.faces import detect, mediapipe
 from moodreel.faces.detect import (
+    SLACK,
     DetectorSettings,
     Dlib,
     choose_detector,
@@ -41,8 +42,13 @@ class Shape:
 
 @pytest.fixture
 def fake(monkeypatch):
-    """A dlib that finds the same boxes in whatever it is given, from look ``first`` on, and remembers it."""
-    seen = types.SimpleNamespace(shapes=[], boxes=[], first=1, threshold=None, parts=68, broken=False)
+    """A dlib that finds the same boxes in whatever it is given, from look ``first`` on, and remembers it.
+
+    With ``looks``, it finds those of each look instead.
+    """
+    seen = types.SimpleNamespace(
+        shapes=[], boxes=[], looks=None, first=1, threshold=None, parts=68, broken=False
+    )
 
     class Search:
         def run(self, frame, upsample, threshold):
@@ -51,6 +57,8 @@ def fake(monkeypatch):
             seen.threshold = threshold
             seen.shapes.append(frame.shape)
             boxes = seen.boxes if len(seen.shapes) >= seen.first else []
+            if seen.looks is not None:
+                boxes = seen.boxes = seen.looks[len(seen.shapes) - 1]
             return [box for box, _, _ in boxes], [margin for _, margin, _ in boxes], []
 
     def predictor(path):
@@ -104,7 +112,7 @@ def test_small_frames_are_doubled_and_large_ones_shrunk(fake, upsample, largest,
     detector = Dlib(Path("x.dat"), upsample, largest, threshold=0.25)
     assert detector.find(np.zeros((*size, 3), np.uint8)) == []
     assert fake.shapes[0] == (*expected, 3)
-    assert fake.threshold == 0.25
+    assert fake.threshold == pytest.approx(0.25 - SLACK)
     height, width = size
     fake.boxes = [(Box(0, 0, expected[1] - 1, expected[0] - 1), 3.0, Shape(0, 0))]
     (face,) = detector.find(np.zeros((*size, 3), np.uint8))
@@ -136,6 +144,36 @@ def test_close_ups_are_looked_for_inside_a_border(fake, size, upsample, box, poi
 def test_largest_bounds_both_looks(fake):
     assert Dlib(Path("x.dat"), largest=100).find(np.zeros((300, 500, 3), np.uint8)) == []
     assert fake.shapes == [(60, 100, 3), (120, 160, 3)]
+
+
+def test_below_the_threshold_a_face_is_weak(fake):
+    margins = [0.5, 0.25, 0.2499, 0.25 - SLACK]
+    fake.boxes = [(Box(30 * k, 0, 30 * k + 9, 9), m, Shape(30 * k, 1)) for k, m in enumerate(margins)]
+    faces = Dlib(Path("x.dat"), threshold=0.25).find(np.zeros((200, 200, 3), np.uint8))
+    assert [face.score for face in faces] == pytest.approx(margins, abs=1e-4)
+    assert [face.is_weak for face in faces] == [False, False, True, True]
+    assert len(fake.shapes) == 1
+
+
+@pytest.mark.parametrize(
+    ("looks", "expected"),
+    [
+        ([[-0.1], [0.3, -0.2]], [0.3, -0.2]),
+        ([[-0.2], [-0.1]], [-0.2]),
+        ([[], [-0.1]], [-0.1]),
+        ([[-0.2], []], [-0.2]),
+        ([[0.1, -0.2]], [0.1, -0.2]),
+        ([[], []], []),
+    ],
+)
+def test_a_closer_look_counts_where_it_is_surer(fake, looks, expected):
+    """The margins of each look, and those of the faces that are given."""
+    fake.looks = [
+        [(Box(40 * k, 0, 40 * k + 30, 30), m, Shape(40, 40)) for k, m in enumerate(ms)] for ms in looks
+    ]
+    faces = Dlib(Path("x.dat")).find(np.zeros((100, 100, 3), np.uint8))
+    assert [face.score for face in faces] == expected
+    assert len(fake.shapes) == len(looks)
 
 
 @pytest.mark.parametrize(("margin", "sure"), [(0, 0.5), (1, 1), (2.5, 1), (-0.5, 0.25), (-3, 0.001)])

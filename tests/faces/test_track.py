@@ -9,10 +9,14 @@ from moodreel.media import open_media
 from moodreel.types import Clip, Face
 
 
-def face(x, y=100.0, side=40.0):
+def face(x, y=100.0, side=40.0, is_weak=False):
     """A face whose box has this centre."""
     box = np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2])
-    return Face(box, np.full((70, 2), [x, y]), np.ones(70))
+    return Face(box, np.full((70, 2), [x, y]), np.ones(70), is_weak=is_weak)
+
+
+def weak(x, y=100.0, side=40.0):
+    return face(x, y, side, is_weak=True)
 
 
 def track(times, faces, **settings):
@@ -137,6 +141,30 @@ def test_a_poor_overlap_still_comes_before_a_good_nearness():
     left, right = face(59, side=64), face(128.5, side=40)
     found = track([0, 0.1], [[left, right], [face(100, side=64)]])
     assert [one.frames.tolist() for one in found] == [[0, 1], [0]]
+
+
+def test_a_weak_face_goes_on_with_one_that_was_seen_and_begins_none():
+    """Between 0.1 and 1.3 s it is weak; what is weak elsewhere is no face."""
+    frames = [[weak(50)], [face(50)], *[[weak(52), weak(300)] for _ in range(11)], [face(54)], [weak(300)]]
+    (one,) = track(np.arange(15) / 10, frames)
+    assert one.frames.tolist() == list(range(1, 14))
+    assert centres(one) == [50, *[52] * 11, 54]
+    gone = [[] if len(found) == 2 else found for found in frames]
+    assert [each.frames.tolist() for each in track(np.arange(15) / 10, gone)] == [[1], [13]]
+
+
+def test_a_weak_face_only_takes_the_place_of_none():
+    (one,) = track([0, 0.1], [[face(50)], [weak(50), face(60)]])
+    assert centres(one) == [50, 60]
+    found = track([0, 0.1], [[face(50), face(100)], [weak(52), face(101)]])
+    assert [centres(each) for each in found] == [[50, 52], [100, 101]]
+
+
+def test_a_weak_face_must_overlap():
+    """26 px off 40: 0.21 of the union. 27: 0.19, near enough for another face but not for a weak one."""
+    assert len(track([0, 0.1], [[face(50)], [weak(76)]])[0].frames) == 2
+    assert len(track([0, 0.1], [[face(50)], [weak(77)]])[0].frames) == 1
+    assert len(track([0, 0.1], [[face(50)], [face(77)]])[0].frames) == 2
 
 
 def test_clip_frames_are_picked_by_time_and_keep_their_own():

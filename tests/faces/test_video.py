@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,6 +152,22 @@ def test_a_clip_without_a_face_for_a_while():
     shown, faces, count = follow([{}, {"a": 30}, {}, {}, {}, {}, {"a": 30}, {}])
     assert (shown, faces, count) == ("-a----a-", [0, 1, 1, 1, 0, 0, 2, 2], 2)
     assert follow([{}, {}]) == ("--", [0, 0], 0)
+
+
+def test_a_weak_face_is_followed_where_a_sure_one_was():
+    """Weak at ticks 0, 2 and 3 of 5: it begins no turn, and misses none once it has begun."""
+    stream = FaceStream(
+        lambda frame, time: [replace(make_face(10, 10, 40), is_weak=time in (0, 0.5, 0.75))],
+        8,
+        tracking=TrackSettings(gap=0),
+    )
+    ticks = []
+    for k in range(5):
+        ticks += stream.push(draw((80, 100), (10, 10, 40, (90 + k, 0))), k / 4)
+    ticks += stream.finish()
+    assert [tick.face for tick in ticks] == [0, 1, 1, 1, 1]
+    assert [int(tick.picture[4, 4, 0]) for tick in ticks[1:]] == [91, 92, 93, 94]
+    assert stream.faces == 1
 
 
 def test_a_face_without_eyes_and_nose_does_not_count():

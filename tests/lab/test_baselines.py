@@ -172,7 +172,8 @@ class FakeDetector:
         for index in indices:
             small = Face(np.array([0.0, 0.0, 8.0, 6.0]), np.zeros((70, 2)), np.zeros(70))
             large = Face(np.array([8.0, 6.0, 40.0, 30.0 + index]), np.zeros((70, 2)), np.zeros(70))
-            yield [] if index == 1 else [small, large]
+            weak = Face(np.array([0.0, 0.0, 48.0, 48.0]), np.zeros((70, 2)), np.zeros(70), is_weak=True)
+            yield [weak] if index == 1 else [small, weak, large]
 
 
 def test_detected_faces_are_the_largest(rows):

@@ -30,6 +30,9 @@ CLOSE_UP = 200
 BORDER = 0.3
 """Width of the border there on each side, of the frame's longer side."""
 
+SLACK = 0.35
+"""How far below dlib's threshold the margin of a weak face may lie."""
+
 
 class Detector(Protocol):
     """Something that finds faces: the seam at which tests put a fake.
@@ -49,7 +52,8 @@ class Detector(Protocol):
 
         Returns:
             An iterator over the faces of each frame, in any order; as many lists as indices. Places are
-            pixels of the full frame, whole hundredths.
+            pixels of the full frame, whole hundredths. Weak faces are among them: what counts faces of single
+            frames leaves them out.
 
         Raises:
             MediaError: while iterating, when the content is broken.
@@ -204,14 +208,18 @@ class Dlib:
             yield self.find(frame)
 
     def find(self, frame: UInt8Array) -> list[Face]:
-        """The faces of one frame, [H, W, 3] uint8 RGB.
+        """Faces of one frame, [H, W, 3] uint8 RGB; those up to :data:`SLACK` below the threshold are weak.
 
-        Where there is none, it looks once more for a close-up: at the frame of at most :data:`CLOSE_UP`
-        pixels inside a black border. A face that fills the frame, or is cut by its edge, has none of the
-        background that the detector knows faces by.
+        Where there is none but weak ones, it looks once more for a close-up: at the frame of at most
+        :data:`CLOSE_UP` pixels inside a black border. A face that fills the frame, or is cut by its edge, has
+        none of the background that the detector knows faces by.
         """
-        close = min(CLOSE_UP, self._largest)
-        return self._look(frame, self._largest) or self._look(frame, close, BORDER)
+        faces = self._look(frame, self._largest)
+        if all(face.is_weak for face in faces):
+            closer = self._look(frame, min(CLOSE_UP, self._largest), BORDER)
+            if not faces or not all(face.is_weak for face in closer):
+                return closer
+        return faces
 
     def _look(self, frame: UInt8Array, largest: int, border: float = 0) -> list[Face]:
         from PIL import Image
@@ -226,7 +234,7 @@ class Dlib:
         if edge:
             frame = np.pad(frame, ((edge, edge), (edge, edge), (0, 0)))
         unit = np.array(size) / (width, height)
-        boxes, margins, _ = self._search.run(frame, 0, self._threshold)
+        boxes, margins, _ = self._search.run(frame, 0, self._threshold - SLACK)
         faces = []
         for box, margin in zip(boxes, margins, strict=True):
             shape: Any = self._predict(frame, box)
@@ -235,7 +243,8 @@ class Dlib:
             edges = np.array([box.left(), box.top(), box.right() + 1, box.bottom() + 1])
             corners = (edges - edge) / np.tile(unit, 2)
             sure = float(np.clip((1 + margin) / 2, 0.001, 1))
-            faces.append(make_face(corners, fill_pupils(points), sure, (width, height), round(margin, 4)))
+            face = make_face(corners, fill_pupils(points), sure, (width, height), round(margin, 4))
+            faces.append(replace(face, is_weak=margin < self._threshold))
         return [face for face in faces if face.confidence.any()]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -94,8 +94,10 @@ def track_faces(
     Where a face is expected follows from its motion: a straight line through its centres over the last
     moments (``window``), in true seconds, so that it holds for uneven frames and faces that pass each other.
     The expected box is compared with those found: pairs that overlap first, the largest intersection over
-    union first; then pairs that do not, the nearest first. What is left begins a new track: the largest face
-    first, then from the left. The order in which a detector names the faces of a frame changes nothing.
+    union first; then pairs that do not, the nearest first. Weak faces come last: each may go on with a track
+    that has no other and overlaps it, and is else forgotten (Zhang et al., ByteTrack, 2022, Sec. 3). What is
+    left of the others begins a new track: the largest face first, then from the left. The order in which a
+    detector names the faces of a frame changes nothing.
 
     A cut in the film is not looked for: a face that takes another's place keeps its id.
 
@@ -157,27 +159,20 @@ class Tracker:
         """
         settings, before = self.settings, self._looked
         self._looked += 1
-        rest = sorted(faces, key=_rank)
         self._live = [
             track
             for track in self._live
             if track.frame == before or time - track.times[-1] <= settings.gap + 1e-9
         ]
         expected = [(track, track.predict(time)) for track in self._live]
-        pairs = [
-            (likeness, -track.id, -place, track, face)
-            for track, box in expected
-            for place, face in enumerate(rest)
-            if (likeness := _compare(box, face.box, settings)) is not None
-        ]
-        joined: list[tuple[_Track, Face]] = []
-        taken: set[int] = set()
-        for _, _, _, track, face in sorted(pairs, key=lambda pair: pair[:3], reverse=True):
-            if id(track) not in taken and id(face) not in taken:
-                taken |= {id(track), id(face)}
-                joined.append((track, face))
-        for face in rest:
-            if id(face) not in taken:
+        sure = sorted((face for face in faces if not face.is_weak), key=_rank)
+        weak = sorted((face for face in faces if face.is_weak), key=_rank)
+        joined = _join(expected, sure, settings)
+        seen = {id(part) for pair in joined for part in pair}
+        lost = [(track, box) for track, box in expected if id(track) not in seen]
+        joined += _join(lost, weak, replace(settings, reach=0.0))
+        for face in sure:
+            if id(face) not in seen:
                 joined.append((_Track(self.count), face))
                 self._live.append(joined[-1][0])
                 self.count += 1
@@ -225,6 +220,25 @@ class _Track:
         slope: FloatArray = seen @ (centres - centres.mean(axis=0)) / spread
         ahead = min(time - self.times[-1], self.times[-1] - self.times[0])
         return last + np.tile(slope * ahead, 2)
+
+
+def _join(
+    expected: Sequence[tuple[_Track, FloatArray]], faces: Sequence[Face], settings: TrackSettings
+) -> list[tuple[_Track, Face]]:
+    """Tracks with the faces that go on with them, the most alike first; the earlier of two alike."""
+    pairs = [
+        (likeness, -track.id, -place, track, face)
+        for track, box in expected
+        for place, face in enumerate(faces)
+        if (likeness := _compare(box, face.box, settings)) is not None
+    ]
+    joined: list[tuple[_Track, Face]] = []
+    taken: set[int] = set()
+    for _, _, _, track, face in sorted(pairs, key=lambda pair: pair[:3], reverse=True):
+        if id(track) not in taken and id(face) not in taken:
+            taken |= {id(track), id(face)}
+            joined.append((track, face))
+    return joined
 
 
 def _rank(face: Face) -> tuple[float, ...]:

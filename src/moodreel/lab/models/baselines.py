@@ -180,7 +180,7 @@ class DetectedFaces:
         pictures = sorted(set(shown.tolist()))
         boxes = {}
         for picture, faces in zip(pictures, self.detector.detect(media, pictures), strict=True):
-            largest = max(faces, key=lambda face: face.area, default=None)
+            largest = max((f for f in faces if not f.is_weak), key=lambda face: face.area, default=None)
             boxes[picture] = np.zeros(4) if largest is None else largest.box
         size = [media.width, media.height, media.width, media.height]
         return np.stack([boxes[picture] for picture in shown.tolist()]) / size
