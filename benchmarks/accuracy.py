@@ -48,7 +48,7 @@ STAGES = {
         "kavan_settle8",
     ),
     "caca-rnn": ("caca",),
-    "sta": ("sta", "sta_settle", "sta_stills", "sta_more", "sta_long"),
+    "sta": ("sta", "sta_settle", "sta_stills", "sta_more", "sta_long", "sta_longer"),
 }
 """Bundle -> the runs that it comes from, in order; each has its log in benchmarks/training."""
 

@@ -333,6 +333,18 @@ def test_dlib_follows_a_real_face(dlib_detector, data):
         assert face.confidence.min() > 0.5
 
 
+def test_dlib_follows_a_face_behind_a_hand(dlib_detector, data):
+    """He signs "bird": for two of thirteen frames a hand hides the mouth, and the face is weak."""
+    clip = find_faces(open_media(data("clips/asl_bird.mkv")), dlib_detector, fps=6)
+    (one,) = clip.tracks
+    assert clip.found == len(clip.frames) == 13
+    hidden = [face for face in one.faces if face.is_weak]
+    assert len(hidden) == 2
+    assert all(-SLACK <= face.score < 0 for face in hidden)
+    middles = [(face.box[:2] + face.box[2:]) / 2 for face in one.faces]
+    assert np.ptp(middles, axis=0).max() < 0.5 * (one.faces[0].box[2] - one.faces[0].box[0])
+
+
 def test_dlib_gives_back_the_same_place_at_any_size(dlib_detector, data):
     """The same face in its frame, in one padded to twice the width, and in one of half the size."""
     frame = next(open_media(data("clips/asl_again.mkv")).read([0]))[1]
