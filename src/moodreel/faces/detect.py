@@ -215,11 +215,10 @@ class Dlib:
         none of the background that the detector knows faces by.
         """
         faces = self._look(frame, self._largest)
-        if all(face.is_weak for face in faces):
-            closer = self._look(frame, min(CLOSE_UP, self._largest), BORDER)
-            if not faces or not all(face.is_weak for face in closer):
-                return closer
-        return faces
+        if any(not face.is_weak for face in faces):
+            return faces
+        closer = self._look(frame, min(CLOSE_UP, self._largest), BORDER)
+        return closer if any(not face.is_weak for face in closer) else faces or closer
 
     def _look(self, frame: UInt8Array, largest: int, border: float = 0) -> list[Face]:
         from PIL import Image
@@ -243,8 +242,8 @@ class Dlib:
             edges = np.array([box.left(), box.top(), box.right() + 1, box.bottom() + 1])
             corners = (edges - edge) / np.tile(unit, 2)
             sure = float(np.clip((1 + margin) / 2, 0.001, 1))
-            face = make_face(corners, fill_pupils(points), sure, (width, height), round(margin, 4))
-            faces.append(replace(face, is_weak=margin < self._threshold))
+            weak, score = margin < self._threshold, round(margin, 4)
+            faces.append(make_face(corners, fill_pupils(points), sure, (width, height), score, weak))
         return [face for face in faces if face.confidence.any()]
 
 
@@ -255,7 +254,12 @@ def fill_pupils(points: FloatArray) -> FloatArray:
 
 
 def make_face(
-    box: FloatArray, points: FloatArray, confidence: float, size: tuple[int, int], score: float | None
+    box: FloatArray,
+    points: FloatArray,
+    confidence: float,
+    size: tuple[int, int],
+    score: float | None,
+    is_weak: bool = False,
 ) -> Face:
     """A face of one confidence: places in hundredths of a pixel, points outside the frame missing.
 
@@ -265,6 +269,7 @@ def make_face(
         confidence: in (0, 1].
         size: width and height of the frame.
         score: the detector's.
+        is_weak: see :class:`moodreel.types.Face`.
     """
     inside: BoolArray = np.all((points >= 0) & (points <= size), axis=1)
     return Face(
@@ -272,6 +277,7 @@ def make_face(
         points=np.where(inside[:, None], points, 0.0).round(2),
         confidence=np.where(inside, round(confidence, 4), 0.0),
         score=score,
+        is_weak=is_weak,
     )
 
 

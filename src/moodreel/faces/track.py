@@ -170,7 +170,7 @@ class Tracker:
         joined = _join(expected, sure, settings)
         seen = {id(part) for pair in joined for part in pair}
         lost = [(track, box) for track, box in expected if id(track) not in seen]
-        joined += _join(lost, weak, replace(settings, reach=0.0))
+        joined += _join(lost, weak, replace(settings, reach=0.0))  # nearness is not enough
         for face in sure:
             if id(face) not in seen:
                 joined.append((_Track(self.count), face))
