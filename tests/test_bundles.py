@@ -12,7 +12,7 @@ import moodreel
 from moodreel.lab.data.streams import pad_clips
 from moodreel.lab.modules_caca_rnn import predict_batch
 from moodreel.lab.networks import OUTPUTS, build_graph, load_bundle
-from moodreel.lab.settings import read_recipe
+from moodreel.lab.settings import read_recipe, recipe_from_dict
 from moodreel.media import open_media, rate_times, sample_media, segment_times
 from moodreel.runtime.bundle import BUNDLED, list_bundles, read_bundle
 from moodreel.runtime.engine import OnnxEngine
@@ -58,9 +58,9 @@ def test_card_and_scores_are_measured(every_bundle):
 
 
 def test_the_training_has_a_recipe(every_bundle):
-    recipe, system = every_bundle.info.training["recipe"], every_bundle.info.system
+    recipe, system = recipe_from_dict(every_bundle.info.training["recipe"]), every_bundle.info.system
     of_system = [p for p in RECIPES.glob("*.toml") if tomllib.loads(p.read_text("utf-8"))["system"] == system]
-    same = [p for p in of_system if json.loads(json.dumps(read_recipe(p, system).to_dict())) == recipe]
+    same = [p for p in of_system if read_recipe(p, system) == recipe]
     assert len(same) == 1, of_system
 
 
