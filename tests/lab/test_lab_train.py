@@ -99,23 +99,6 @@ def test_the_last_weights_are_kept_where_that_is_asked_for(manifest, tmp_path, m
     assert json.loads((tmp_path / "run" / "best.json").read_text())["epoch"] == 2
 
 
-def test_sharpness_aware_training_looks_at_each_batch_twice(manifest, tmp_path, monkeypatch):
-    seen = []
-    real = FaceModule.training_step
-
-    def look(self, batch, index):
-        seen.append((index, batch[0].clone(), torch.cat([w.detach().flatten() for w in self.parameters()])))
-        return real(self, batch, index)
-
-    monkeypatch.setattr(FaceModule, "training_step", look)
-    recipe = write_recipe(tmp_path / "recipe.toml", "face", epochs=1, sam_radius=0.5)
-    train("face", [manifest], tmp_path / "run", recipe)
-    assert [index for index, *_ in seen] == [0, 0, 1, 1, 2, 2]
-    for (_, first, before), (_, second, moved) in zip(seen[::2], seen[1::2], strict=True):
-        assert torch.equal(first, second)
-        assert float((moved - before).norm()) == pytest.approx(0.5, rel=1e-3)
-
-
 def test_resume_refuses_what_does_not_fit(run, manifest, tmp_path):
     with pytest.raises(DataError, match="nothing to resume"):
         train("face", [manifest], tmp_path, resume=True)

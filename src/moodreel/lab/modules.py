@@ -27,7 +27,6 @@ from moodreel.lab.losses import (
 from moodreel.lab.models.face_cnn import FaceCNN
 from moodreel.lab.models.kavan import Kavan, KavanOutput
 from moodreel.lab.settings import FaceSettings, KavanSettings, TrainSettings
-from moodreel.lab.sharpness import SharpnessAwareAdamW
 
 
 def scale_rate(step: int, total: int, warmup: float) -> float:
@@ -95,9 +94,7 @@ class TrainModule(pl.LightningModule):
         return {}
 
     def configure_optimizers(self) -> Any:
-        """AdamW, sharpness-aware if asked for; the rate warms up and decays; no weight decay on biases, norms
-        and scalars.
-        """
+        """AdamW; the rate warms up and decays; no weight decay on biases, norms and scalars."""
         groups: dict[tuple[float, float], list[Tensor]] = {}
         for name, parameter in self.net.named_parameters():
             if not parameter.requires_grad:
@@ -105,12 +102,12 @@ class TrainModule(pl.LightningModule):
             rate = self.rates.get(name.split(".")[0], 1.0)
             decay = self.settings.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
-        listed = [
-            {"params": parameters, "lr": self.settings.learning_rate * rate, "weight_decay": decay}
-            for (rate, decay), parameters in groups.items()
-        ]
-        radius = self.settings.sam_radius
-        optimizer = SharpnessAwareAdamW(listed, radius, self.net) if radius else torch.optim.AdamW(listed)
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": parameters, "lr": self.settings.learning_rate * rate, "weight_decay": decay}
+                for (rate, decay), parameters in groups.items()
+            ]
+        )
         total = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: scale_rate(step, total, self.settings.warmup)
